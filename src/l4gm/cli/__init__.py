@@ -1,0 +1,1 @@
+"""The `l4gm` command: one short module per verb."""

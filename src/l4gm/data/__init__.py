@@ -1,0 +1,1 @@
+"""Training clips: the typed clip and where it comes from."""

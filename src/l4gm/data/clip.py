@@ -1,0 +1,76 @@
+"""The typed clip, and the protocol of everything that yields clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4gm.geometry.cameras import Cameras
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One object's animation seen by several still cameras.
+
+    Args:
+        images: [T, V, H, W, 4] uint8, RGBA, colour not premultiplied by alpha.
+        cameras: [V], the same for all frames.
+        fps: frames per second.
+        num_input_views: the first views, which are the fixed cameras at elevation 0 and azimuths
+            0, 90, 180, 270; the others are free and only supervise.
+        depth: optional [T, V, H, W] float32, camera z of the nearest surface, 0 where there is none.
+        name: says where it came from (seed, or object and animation).
+    """
+
+    images: NDArray[np.uint8]
+    cameras: Cameras
+    fps: float
+    num_input_views: int = 4
+    depth: NDArray[np.float32] | None = None
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 5 or self.images.shape[-1] != 4 or self.images.dtype != np.uint8:
+            raise ValueError(
+                "images must be uint8 [T, V, H, W, 4], "
+                f"got {self.images.dtype} {list(self.images.shape)}"
+            )
+        if self.cameras.shape != (self.images.shape[1],):
+            raise ValueError(
+                f"need one camera per view: {self.images.shape[1]} views, "
+                f"cameras {list(self.cameras.shape)}"
+            )
+        if self.depth is not None and self.depth.shape != self.images.shape[:4]:
+            raise ValueError(
+                f"depth must be {list(self.images.shape[:4])}, got {list(self.depth.shape)}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipRequest:
+    """What to render of an object: the same request on the same index gives the same bytes.
+
+    Args:
+        size_px: width and height of the pictures.
+        num_frames: T.
+        fps: frames per second of the clip.
+        num_supervision_views: random cameras beside the four fixed ones.
+        elevation_degrees: range of the random cameras' elevation.
+    """
+
+    size_px: int = 64
+    num_frames: int = 1
+    fps: float = 8.0
+    num_supervision_views: int = 4
+    elevation_degrees: tuple[float, float] = (-5.0, 30.0)
+
+
+class ClipSource(Protocol):
+    """An endless, seeded, random-access supply of clips."""
+
+    def clip(self, index: int, request: ClipRequest) -> Clip:
+        """The clip of this index; any index >= 0, always the same clip for the same request."""
+        ...

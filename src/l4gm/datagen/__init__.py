@@ -1,0 +1,1 @@
+"""Making training data: animated objects and their renderings."""

@@ -1,0 +1,1 @@
+"""Gaussian sets, sequences of them, and their file formats."""

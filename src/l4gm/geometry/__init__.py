@@ -1,0 +1,1 @@
+"""Cameras, the orbit rig, rotations and rays."""

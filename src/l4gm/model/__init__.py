@@ -1,0 +1,1 @@
+"""The networks: images and cameras to Gaussians."""

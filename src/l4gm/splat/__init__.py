@@ -1,0 +1,1 @@
+"""Splatting: Gaussians and cameras to images, differentiable."""

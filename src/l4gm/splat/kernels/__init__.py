@@ -1,0 +1,1 @@
+"""Compiled stages of the CPU backend."""

@@ -1,0 +1,18 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The folder of recordings from the released code; tests that need it skip where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "parity"
+    folder = Path(os.environ.get("L4GM_PARITY", default))
+    if not folder.is_dir():
+        pytest.skip(f"no recordings of the released code in {folder} (set L4GM_PARITY)")
+    return folder
