@@ -1,0 +1,199 @@
+"""Quality on rendered clips with known truth: novel views, with views given and from video alone.
+
+Protocol: of every clip the network sees the front view of each frame and, where "views are given",
+the true views at azimuth 90, 180, 270 of the first frame. It is judged on free cameras at every
+frame. Two baselines say what a number is worth: an all-white picture, and the nearest (by angle
+between viewing directions) of the pictures that were given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from l4gm.data.clip import Clip, ClipRequest, ClipSource
+from l4gm.evaluation.metrics import flicker, psnr
+from l4gm.gaussians.types import Gaussians
+from l4gm.geometry.cameras import orbit_cameras
+from l4gm.model.l4gm import L4GM
+from l4gm.splat.render import render
+
+# frames [T, 3, H, W], views of the first frame [4, 3, H, W] or None -> Gaussians [T, N]
+Reconstruct = Callable[[Tensor, Tensor | None], Gaussians]
+
+SETTINGS = {"views given": True, "video only": False}
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """One clip in one setting; PSNR in dB, averaged over frames and free views."""
+
+    name: str
+    setting: str
+    psnr: float
+    psnr_white: float
+    psnr_nearest: float
+    flicker: float
+
+    @property
+    def gain(self) -> float:
+        """Decibels above the better baseline of this clip."""
+        return self.psnr - max(self.psnr_white, self.psnr_nearest)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over clips, and the worst one. `gain` is against the better of the two mean baselines."""
+
+    setting: str
+    clips: int
+    psnr: float
+    psnr_white: float
+    psnr_nearest: float
+    worst_psnr: float
+    worst_name: str
+    flicker: float
+
+    @property
+    def gain(self) -> float:
+        return self.psnr - max(self.psnr_white, self.psnr_nearest)
+
+
+def clip_images(clip: Clip) -> Tensor:
+    """[T, V, 3, H, W] in [0, 1] on white."""
+    values = torch.from_numpy(clip.images).movedim(-1, -3).float() / 255
+    alpha = values[:, :, 3:]
+    return values[:, :, :3] * alpha + (1 - alpha)
+
+
+def nearest_given_picture(clip: Clip, images: Tensor, views_given: bool) -> Tensor:
+    """[T, S, 3, H, W]: for each free camera the given picture from the nearest direction.
+
+    Given are the front view of the same time and, with `views_given`, the others of the first frame.
+    """
+    given = clip.num_input_views if views_given else 1
+    forward = clip.cameras.world_from_camera[:, :3, 2]
+    nearest = (forward[clip.num_input_views :] @ forward[:given].T).argmax(1)  # [S]
+    pictures = images[:1, :given].repeat(len(images), 1, 1, 1, 1)
+    pictures[:, 0] = images[:, 0]
+    return pictures[:, nearest]
+
+
+@torch.inference_mode()
+def score_clip(clip: Clip, reconstruct: Reconstruct, setting: str) -> tuple[ClipScore, Tensor]:
+    """Score one clip.
+
+    Returns:
+        the score and the renderings of the free views [T, S, 3, H, W].
+    """
+    views_given = SETTINGS[setting]
+    images = clip_images(clip)
+    views = images[0, : clip.num_input_views] if views_given else None
+    gaussians = reconstruct(images[:, 0], views)
+    predicted = render(gaussians, clip.cameras[clip.num_input_views :]).image.clamp(0, 1)
+    truth = images[:, clip.num_input_views :]
+    baseline = nearest_given_picture(clip, images, views_given)
+    score = ClipScore(
+        name=clip.name,
+        setting=setting,
+        psnr=psnr(predicted, truth).mean().item(),
+        psnr_white=psnr(torch.ones_like(truth), truth).mean().item(),
+        psnr_nearest=psnr(baseline, truth).mean().item(),
+        flicker=flicker(predicted, truth).item(),
+    )
+    return score, predicted
+
+
+def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
+    """One summary per setting, in the order of `SETTINGS`."""
+    by_setting: dict[str, list[ClipScore]] = {name: [] for name in SETTINGS}
+    for score in scores:
+        by_setting[score.setting].append(score)
+    summaries = []
+    for setting, group in by_setting.items():
+        if not group:
+            continue
+
+        def mean(field: str, group: list[ClipScore] = group) -> float:
+            return sum(getattr(score, field) for score in group) / len(group)
+
+        worst = min(group, key=lambda score: score.psnr)
+        summaries.append(
+            Summary(
+                setting=setting,
+                clips=len(group),
+                psnr=mean("psnr"),
+                psnr_white=mean("psnr_white"),
+                psnr_nearest=mean("psnr_nearest"),
+                worst_psnr=worst.psnr,
+                worst_name=worst.name,
+                flicker=mean("flicker"),
+            )
+        )
+    return summaries
+
+
+def single_pass(model: L4GM, max_frames: int | None = None) -> Reconstruct:
+    """The network alone, absent views marked as such, no chunk fed from the one before.
+
+    Args:
+        max_frames: cut the clip in pieces of this many frames (a network trained at T = 1 has an
+            untrained temporal attention); None: all in one forward pass.
+    """
+
+    def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
+        images = frames[:, None].repeat(1, 4, 1, 1, 1)
+        if views is not None:
+            images[:, 1:] = views[1:]
+        present = torch.tensor([True] + [views is not None] * 3)
+        cameras = orbit_cameras([0, 90, 180, 270], size=frames.shape[-1])
+        pieces = images.split(max_frames or len(images))
+        return Gaussians.cat([model(piece[None], cameras, present)[0] for piece in pieces])
+
+    return reconstruct
+
+
+def evaluate_renders(
+    source: ClipSource,
+    reconstruct: Reconstruct,
+    request: ClipRequest,
+    *,
+    num_clips: int,
+    settings: Iterable[str] = tuple(SETTINGS),
+    on_clip: Callable[[Clip, ClipScore, Tensor], None] | None = None,
+) -> list[ClipScore]:
+    """Score the first `num_clips` clips of a source in each setting.
+
+    Args:
+        on_clip: called with the clip, its score and its renderings, for progress or pictures.
+    """
+    settings = tuple(settings)
+    scores = []
+    for index in range(num_clips):
+        clip = source.clip(index, request)
+        for setting in settings:
+            score, predicted = score_clip(clip, reconstruct, setting)
+            scores.append(score)
+            if on_clip is not None:
+                on_clip(clip, score, predicted)
+    return scores
+
+
+def markdown_table(rows: dict[str, list[Summary]]) -> str:
+    """A table of summaries, keyed by the name of the set."""
+    lines = [
+        "| set | setting | clips | PSNR | above baseline | all white | nearest picture | worst clip "
+        "| flicker |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, summaries in rows.items():
+        for s in summaries:
+            lines.append(
+                f"| {name} | {s.setting} | {s.clips} | {s.psnr:.2f} | {s.gain:+.2f} | "
+                f"{s.psnr_white:.2f} | {s.psnr_nearest:.2f} | {s.worst_psnr:.2f} "
+                f"({s.worst_name}) | {s.flicker:+.5f} |"
+            )
+    return "\n".join(lines)

@@ -1,0 +1,177 @@
+"""What a training run is made of: the network, the stages, the schedule."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from l4gm.model.config import L4GMConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training at one resolution and clip length, with its own learning-rate arc.
+
+    Args:
+        steps: optimizer steps.
+        size_px: input and supervision size; the network is convolutional, so that a stage at half
+            size (a quarter of the price) teaches most of what the full size needs.
+        num_frames: T.
+        batch_size: clips a step.
+        learning_rate: peak; warm-up over `warmup_steps`, then a cosine down to 2 %.
+        depth_weight: weight of the L1 loss on the distance along the ray.
+        num_clips: how many different clips the stage draws from (they are kept in memory).
+    """
+
+    steps: int
+    size_px: int
+    num_frames: int = 1
+    batch_size: int = 2
+    learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    depth_weight: float = 1.0
+    num_clips: int = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that defines a run but its data.
+
+    Args:
+        model: the network.
+        stages: run one after the other, each from the weights of the one before.
+        missing_view_probability: share of the clips from which views 1..3 are withheld.
+        video_only_share: of those, the share that keeps the first view alone; the others lose each
+            of the three views with probability 1/2.
+        num_supervision_views: rendered free views per frame.
+        frames_per_clip, fps: what is rendered of an object; a sample takes T consecutive frames.
+        alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
+        ema_decay: of the averaged weights, which are what is validated and saved.
+    """
+
+    model: L4GMConfig
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    missing_view_probability: float = 0.5
+    video_only_share: float = 0.6
+    num_supervision_views: int = 4
+    frames_per_clip: int = 4
+    fps: float = 8.0
+    alpha_weight: float = 1.0
+    structure_weight: float = 0.0
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.95)
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+
+    def __post_init__(self) -> None:
+        longest = max((s.num_frames for s in self.stages), default=1)
+        if longest > self.frames_per_clip:
+            raise ValueError(
+                f"a stage wants {longest} frames but clips have frames_per_clip="
+                f"{self.frames_per_clip}"
+            )
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a checkpoint or a report."""
+        return asdict(self) | {"model": self.model.to_dict()}
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> TrainConfig:
+        """Inverse of `to_dict`; unknown names raise TypeError."""
+        values = dict(values)
+        values["model"] = L4GMConfig.from_dict(values["model"])
+        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
+        values["betas"] = tuple(values["betas"])
+        return TrainConfig(**values)
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: the stage, and the steps done within it."""
+
+    stage: int = 0
+    step: int = 0
+
+
+def position_after(stages: tuple[Stage, ...], done: int) -> Position:
+    """The position after `done` optimizer steps in all."""
+    for index, stage in enumerate(stages):
+        if done < stage.steps:
+            return Position(index, done)
+        done -= stage.steps
+    return Position(len(stages), 0)
+
+
+def small_network() -> L4GMConfig:
+    """The bundled network: 128 px in, 64 x 64 splats a view, 16,384 Gaussians a frame."""
+    return L4GMConfig(
+        input_size=128,
+        down_channels=(32, 64, 96, 128),
+        down_attention=(False, False, True, True),
+        mid_attention=True,
+        up_channels=(128, 96, 64, 32),
+        up_attention=(True, True, False, False),
+        temporal_attention=True,
+        layers_per_block=1,
+        norm_groups=8,
+        head="ray",
+        attention_codes=True,
+        temporal_residual="plain",
+        patch_size=2,
+        missing_views=True,
+    )
+
+
+def tiny_preset() -> TrainConfig:
+    """Trains the bundled model in about two hours of two CPU cores."""
+    return TrainConfig(
+        model=small_network(),
+        stages=(
+            Stage(steps=9000, size_px=64, learning_rate=2e-3, num_clips=4000),
+            Stage(steps=2500, size_px=128, learning_rate=1e-3, depth_weight=0.5),
+            Stage(
+                steps=1200,
+                size_px=128,
+                num_frames=4,
+                batch_size=1,
+                learning_rate=7e-4,
+                depth_weight=0.5,
+            ),
+        ),
+    )
+
+
+def debug_preset() -> TrainConfig:
+    """A network of a few thousand numbers and a handful of steps, for tests and try-outs."""
+    model = L4GMConfig(
+        input_size=32,
+        down_channels=(8, 16),
+        down_attention=(False, True),
+        mid_attention=True,
+        up_channels=(16, 8),
+        up_attention=(True, False),
+        temporal_attention=True,
+        layers_per_block=1,
+        norm_groups=4,
+        head="ray",
+        attention_codes=True,
+        temporal_residual="plain",
+        patch_size=2,
+        missing_views=True,
+    )
+    return TrainConfig(
+        model=model,
+        stages=(
+            Stage(steps=4, size_px=16, num_clips=4, warmup_steps=2),
+            Stage(steps=3, size_px=32, num_frames=2, batch_size=1, num_clips=4, warmup_steps=2),
+        ),
+        frames_per_clip=2,
+    )
+
+
+PRESETS = {"tiny": tiny_preset, "debug": debug_preset}

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+import torch
+
+from l4gm.data.clip import Clip, ClipRequest
+from l4gm.geometry.cameras import orbit_cameras
+from l4gm.train.batches import BatchSampler, copy_first_frame_views, draw_present, on_white
+from l4gm.train.presets import debug_preset, position_after
+
+
+class CountingSource:
+    """Clips whose pixels say which clip, frame and view they are."""
+
+    def __init__(self) -> None:
+        self.rendered: list[int] = []
+
+    def clip(self, index: int, request: ClipRequest) -> Clip:
+        self.rendered.append(index)
+        size, total = request.size_px, 4 + request.num_supervision_views
+        images = np.full((request.num_frames, total, size, size, 4), 255, np.uint8)
+        images[..., 0] = index
+        images[..., 1] = np.arange(request.num_frames)[:, None, None, None]
+        images[..., 2] = np.arange(total)[:, None, None]
+        depth = np.full(images.shape[:4], 1.5, np.float32)
+        cameras = orbit_cameras(np.arange(total) * 90.0, size=size)
+        return Clip(images, cameras, request.fps, depth=depth, name=str(index))
+
+
+def test_a_batch_depends_on_seed_stage_and_step_alone():
+    config = debug_preset()
+    first = BatchSampler(config, 1, CountingSource())
+    second = BatchSampler(config, 1, CountingSource())
+    second.batch(0)  # another history
+    a, b, c = first.batch(2), second.batch(2), first.batch(1)
+    assert torch.equal(a.images, b.images)
+    assert torch.equal(a.present, b.present)
+    assert not torch.equal(a.images, c.images)
+
+
+def test_views_and_frames_land_where_the_network_expects_them():
+    config = debug_preset()
+    batch = BatchSampler(config, 1, CountingSource()).batch(0)
+    frame = (batch.images[:, :, :, 1, 0, 0] * 255).round()
+    view = (batch.images[:, :, :, 2, 0, 0] * 255).round()
+    assert view[0, 0].tolist() == [0, 1, 2, 3]
+    assert (frame[0, 1:, 0] == frame[0, 0, 0] + 1).all()  # the front view moves
+    assert (frame[0, 1:, 1:] == frame[0, :1, 1:]).all()  # the others stay at the first frame
+    target_view = (batch.target_image[0, 0, :, 2, 0, 0] * 255).round()
+    assert target_view.tolist() == [4, 5, 6, 7]
+    assert batch.cameras.shape == batch.images.shape[:3]
+    assert batch.target_cameras.shape == batch.target_image.shape[:3]
+
+
+def test_each_clip_is_rendered_once():
+    source = CountingSource()
+    sampler = BatchSampler(debug_preset(), 0, source)
+    for step in range(20):
+        sampler.batch(step)
+    assert len(source.rendered) == len(set(source.rendered)) == 4
+
+
+def test_on_white_composites():
+    pixel = torch.tensor([[[[200, 100, 0, 51]]]], dtype=torch.uint8)
+    color, alpha = on_white(pixel)
+    assert alpha.item() == pytest.approx(0.2)
+    assert color.flatten().tolist() == pytest.approx([200 / 255 * 0.2 + 0.8, 100 / 255 * 0.2 + 0.8, 0.8])
+
+
+def test_missing_views_follow_the_stated_odds():
+    config = debug_preset()
+    generator = np.random.default_rng(0)
+    drawn = np.stack([draw_present(config, generator, 4) for _ in range(4000)])
+    assert drawn[:, 0].all()
+    only_first = (drawn.sum(1) == 1).mean()
+    everything = drawn.all(1).mean()
+    assert only_first == pytest.approx(0.5 * (0.6 + 0.4 / 8), abs=0.03)
+    assert everything == pytest.approx(0.5 + 0.5 * 0.4 / 8, abs=0.03)
+
+
+def test_copy_first_frame_views_leaves_its_input_alone():
+    images = torch.arange(2 * 3 * 4, dtype=torch.float32).reshape(2, 3, 4, 1, 1, 1)
+    before = images.clone()
+    copied = copy_first_frame_views(images)
+    assert torch.equal(images, before)
+    assert torch.equal(copied[:, :, 0], images[:, :, 0])
+    assert torch.equal(copied[:, 2, 1:], images[:, 0, 1:])
+
+
+def test_positions_cover_every_stage():
+    stages = debug_preset().stages
+    seen = [position_after(stages, done) for done in range(8)]
+    assert [(p.stage, p.step) for p in seen] == [
+        (0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (2, 0),
+    ]  # fmt: skip
