@@ -1,0 +1,44 @@
+# make demo               a video in, an animated 3D object and a page to look at out
+# make demo VIDEO=my.mp4  the same with your own clip (OUT=folder says where to)
+# make test               every check: lint, format, types, tests
+# make clean              remove the environment and what the demo wrote
+#
+# Variables: VENV, PYTHON and TORCH_INDEX as in tools/setup.sh; PYTEST_ARGS goes to pytest.
+
+VENV ?= .venv
+VIDEO ?= src/l4gm/assets/demo.mp4
+OUT ?=
+PYTEST_ARGS ?=
+export VENV PYTHON TORCH_INDEX VIDEO OUT
+
+BIN = $(VENV)/bin
+SETUP_INPUTS = pyproject.toml constraints.txt tools/setup.sh
+
+.PHONY: help demo test lint clean
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+
+$(VENV)/.installed: $(SETUP_INPUTS)
+	@tools/setup.sh
+	@touch $@
+
+$(VENV)/.installed-dev: $(SETUP_INPUTS)
+	@tools/setup.sh dev
+	@touch $(VENV)/.installed $@
+
+demo: $(VENV)/.installed
+	@name=$$(basename "$$VIDEO"); \
+	$(BIN)/l4gm reconstruct "$$VIDEO" -o "$${OUT:-out/$${name%.*}}" --overwrite
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	@tools/browser.sh
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
