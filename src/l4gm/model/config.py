@@ -1,0 +1,207 @@
+"""What defines a network: sizes, where it attends, and the options of our own models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+from l4gm.errors import InputError
+
+HeadKind = Literal["xyz", "ray"]
+TemporalResidual = Literal["scaled", "plain"]
+
+# Keys of the released code's configuration that say how it is used, not what the network is.
+_RELEASED_USE = {
+    "num_frames",
+    "interpolation_num_frames",
+    "num_input_views",
+    "fovy",
+    "cam_radius",
+    "render_size",
+    "fps",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class L4GMConfig:
+    """Shape of an `L4GM`. The defaults of the options are those of the released model.
+
+    Args:
+        input_size: images are resized to this many pixels, width and height.
+        down_channels, down_attention: channels of each level going down, and whether it attends.
+        mid_attention: whether the lowest block attends.
+        up_channels, up_attention: the same going up; fewer levels than down leave the output
+            smaller than the input.
+        temporal_attention: every attention layer is followed by one over time.
+        layers_per_block: residual blocks of a level going down; one more going up.
+        norm_groups: groups of every group norm (32 groups on 32 channels is an instance norm:
+            narrow networks want 8).
+        attention_head_count: heads of every attention layer.
+        attention_head_width: if given, heads have this many channels instead, so that their
+            number grows with the level's channels.
+        patch_size: neighbouring pixels gathered into channels before the first convolution; the
+            network then works on a grid that much coarser.
+        head: "xyz" places a splat anywhere in the cube (released); "ray" places it on its pixel's
+            ray and takes its colour from the pixel.
+        attention_codes: the cross-view attention is told each token's position and view.
+        temporal_residual: "scaled" joins the temporal layers like all others (released); "plain"
+            adds their output, which starts at zero, so that a network trained on single frames
+            starts unchanged on several.
+        missing_views: the weights were trained with views left out (`present` of
+            `L4GM.forward`), so that a video alone is enough. Changes no arithmetic.
+
+    Raises:
+        ValueError: if the values do not fit together.
+    """
+
+    input_size: int
+    down_channels: tuple[int, ...]
+    down_attention: tuple[bool, ...]
+    mid_attention: bool
+    up_channels: tuple[int, ...]
+    up_attention: tuple[bool, ...]
+    temporal_attention: bool
+    layers_per_block: int = 2
+    norm_groups: int = 32
+    attention_head_count: int = 16
+    attention_head_width: int | None = None
+    patch_size: int = 1
+    head: HeadKind = "xyz"
+    attention_codes: bool = False
+    temporal_residual: TemporalResidual = "scaled"
+    missing_views: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("down_channels", "down_attention", "up_channels", "up_attention"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        self._check_levels()
+        self._check_options()
+
+    def _check_levels(self) -> None:
+        for side in ("down", "up"):
+            channels = getattr(self, f"{side}_channels")
+            attention = getattr(self, f"{side}_attention")
+            if not channels or len(channels) != len(attention):
+                raise ValueError(
+                    f"{side}_channels and {side}_attention need one entry per level each, "
+                    f"got {len(channels)} and {len(attention)}"
+                )
+        if len(self.up_channels) > len(self.down_channels):
+            raise ValueError(
+                f"at most as many levels up as down, got {len(self.up_channels)} up "
+                f"and {len(self.down_channels)} down"
+            )
+        if self.layers_per_block < 1 or self.norm_groups < 1 or self.patch_size < 1:
+            raise ValueError(
+                "layers_per_block, norm_groups and patch_size must be at least 1, got "
+                f"{self.layers_per_block}, {self.norm_groups} and {self.patch_size}"
+            )
+        multiple = self.size_multiple
+        if self.input_size < multiple or self.input_size % multiple:
+            raise ValueError(
+                f"input_size must be a positive multiple of {multiple} (patch_size "
+                f"{self.patch_size}, {len(self.down_channels)} levels), got {self.input_size}"
+            )
+        for count in {*self.down_channels, *self.up_channels}:
+            if count < 1 or count % self.norm_groups:
+                raise ValueError(
+                    f"channels must be positive multiples of norm_groups={self.norm_groups}, "
+                    f"got {count}"
+                )
+
+    def _check_options(self) -> None:
+        for name, kinds in (("head", HeadKind), ("temporal_residual", TemporalResidual)):
+            if getattr(self, name) not in get_args(kinds):
+                raise ValueError(
+                    f"{name} must be one of {list(get_args(kinds))}, got {getattr(self, name)!r}"
+                )
+        for count in self._attending_channels():
+            unit = self.attention_head_width or self.attention_head_count
+            if unit < 1 or count % unit:
+                kind = "attention_head_width" if self.attention_head_width else "_count"
+                raise ValueError(
+                    f"{count} channels that attend do not divide by {kind.lstrip('_')} {unit}"
+                )
+
+    def _attending_channels(self) -> set[int]:
+        down = zip(self.down_channels, self.down_attention, strict=True)
+        up = zip(self.up_channels, self.up_attention, strict=True)
+        middle = [(self.down_channels[-1], self.mid_attention)]
+        return {count for count, attends in (*down, *middle, *up) if attends}
+
+    @property
+    def size_multiple(self) -> int:
+        """Input sizes must be multiples of this many pixels."""
+        return self.patch_size * 2 ** (len(self.down_channels) - 1)
+
+    @property
+    def pixels_per_splat(self) -> int:
+        """Side of the square of input pixels that shares one splat."""
+        return self.patch_size * 2 ** (len(self.down_channels) - len(self.up_channels))
+
+    @property
+    def splat_size(self) -> int:
+        """Splats along each side of a view: N = V * splat_size^2."""
+        return self.input_size // self.pixels_per_splat
+
+    def head_count(self, channels: int) -> int:
+        """Attention heads of a layer with this many channels."""
+        if self.attention_head_width is not None:
+            return channels // self.attention_head_width
+        return self.attention_head_count
+
+    @classmethod
+    def big(cls, *, temporal_attention: bool = True) -> L4GMConfig:
+        """The released network (paper section 5); without temporal attention it is LGM's."""
+        return cls(
+            input_size=256,
+            down_channels=(64, 128, 256, 512, 1024, 1024),
+            down_attention=(False, False, False, True, True, True),
+            mid_attention=True,
+            up_channels=(1024, 1024, 512, 256, 128),
+            up_attention=(True, True, True, False, False),
+            temporal_attention=temporal_attention,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that survive JSON; inverse of `from_dict`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> L4GMConfig:
+        """A config from `to_dict`'s values, or from a JSON file with them.
+
+        Raises:
+            InputError: names unknown or missing keys, or what does not fit together.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise InputError(
+                f"unknown keys in the model config: {unknown}; known are {sorted(known)}"
+            )
+        try:
+            return cls(**values)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"bad model config: {error}") from error
+
+    @classmethod
+    def from_released(cls, values: Mapping[str, Any]) -> L4GMConfig:
+        """A config from the released code's option names (`use_temp_attn`, `splat_size`, ...).
+
+        Raises:
+            InputError: for unknown keys, and for options that the released weights do not use.
+        """
+        shape = {key: value for key, value in values.items() if key not in _RELEASED_USE}
+        temporal = shape.pop("use_temp_attn", True)
+        splat_size = shape.pop("splat_size", None)
+        if shape.pop("gaussian_perpixel", 1) != 1:
+            raise InputError("gaussian_perpixel of the model config must be 1")
+        shape.setdefault("mid_attention", True)
+        config = cls.from_dict({**shape, "temporal_attention": temporal})
+        if splat_size not in (None, config.splat_size):
+            raise InputError(
+                f"splat_size {splat_size} of the model config does not follow from its levels, "
+                f"which give {config.splat_size}"
+            )
+        return config

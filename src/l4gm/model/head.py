@@ -1,0 +1,106 @@
+"""From the network's 14 output channels to Gaussians.
+
+The only place that knows their order: means 3, opacity 1, scales 3, quats 4, colors 3.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from l4gm.gaussians.types import Gaussians
+from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
+from l4gm.geometry.rays import pixel_rays
+from l4gm.model.config import L4GMConfig
+from l4gm.model.inputs import NetworkInput
+
+CHANNELS = {"means": 3, "opacities": 1, "scales": 3, "quats": 4, "colors": 3}
+NUM_CHANNELS = sum(CHANNELS.values())
+
+# A splat of the ray head lies within this of the distance at which the ray passes the origin's
+# sphere: deep enough for objects that fill the unit cube from the radius-1.5 rig.
+RAY_REACH = 0.7
+# Input pixels are kept away from 0 and 1, where the logit is infinite.
+PIXEL_MARGIN = 0.02
+PIXEL_GAIN = 2.0
+SCALE_UNIT = 0.1
+
+
+def split_channels(features: Tensor) -> dict[str, Tensor]:
+    """[..., 14] into the parts named in `CHANNELS`."""
+    return dict(zip(CHANNELS, features.split(tuple(CHANNELS.values()), -1), strict=True))
+
+
+def to_tokens(maps: Tensor, batch: int, frames: int) -> Tensor:
+    """[B T V, C, h, w] -> [B, T, V h w, C]: view-major, then row, then column."""
+    return maps.permute(0, 2, 3, 1).reshape(batch, frames, -1, maps.shape[1])
+
+
+def gaussians_xyz(features: Tensor) -> Gaussians:
+    """Activations of the released models (DESIGN conventions; paper section 4.1).
+
+    Args:
+        features: [B, T, N, 14] float32.
+    """
+    parts = split_channels(features)
+    return Gaussians(
+        means=parts["means"].clamp(-1, 1),
+        quats=F.normalize(parts["quats"], dim=-1),
+        scales=SCALE_UNIT * F.softplus(parts["scales"]),
+        opacities=parts["opacities"].squeeze(-1).sigmoid(),
+        colors=0.5 * torch.tanh(parts["colors"]) + 0.5,
+    )
+
+
+def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig) -> Gaussians:
+    """Activations of our own models: a splat on its pixel's ray, coloured like the pixel.
+
+    mean = origin + direction * (|origin| + 0.7 tanh), so that any orbit radius works;
+    colour = sigmoid(2 y + logit(pixel)). On a coarser grid than the config's (training starts
+    at half size) the scales grow with the cell, so that weights carry over between sizes.
+
+    Args:
+        features: [B, T, N, 14] float32.
+        inputs: the forward pass's input, for rays and pixels.
+        config: of the network.
+    """
+    batch, frames = features.shape[:2]
+    parts = split_channels(features)
+    size = inputs.colors.shape[-1] // config.pixels_per_splat
+    origins, directions = (r.flatten(2, 4) for r in pixel_rays(inputs.cameras.resized(size)))
+    distance = origins.norm(dim=-1, keepdim=True) + RAY_REACH * torch.tanh(parts["means"][..., :1])
+    pixels = F.avg_pool2d(inputs.colors.float(), config.pixels_per_splat)
+    pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
+    unit = SCALE_UNIT * config.splat_size / size
+    return Gaussians(
+        means=origins + directions * distance,
+        quats=F.normalize(parts["quats"], dim=-1),
+        scales=unit * F.softplus(parts["scales"]),
+        opacities=parts["opacities"].squeeze(-1).sigmoid(),
+        colors=torch.sigmoid(PIXEL_GAIN * parts["colors"] + pixels.logit()),
+    )
+
+
+@torch.no_grad()
+def initialize_ray_head(conv_out: nn.Conv2d, conv: nn.Conv2d, config: L4GMConfig) -> None:
+    """Start from small half-opaque splats in the middle of every ray, which is what learns.
+
+    Args:
+        conv_out: the U-Net's last convolution.
+        conv: the 1x1 convolution after it, whose bias then is the initial output.
+        config: gives the size of a splat's cell, for the default rig.
+    """
+    conv_out.weight.mul_(0.1)
+    nn.init.zeros_(conv_out.bias)  # type: ignore[arg-type]
+    cell = 2 * RADIUS * math.tan(math.radians(FOV_Y_DEGREES) / 2) / config.splat_size
+    start = {
+        "means": [0.0, 0.0, 0.0],
+        "opacities": [-1.0],
+        "scales": [math.log(math.expm1(0.6 * cell / SCALE_UNIT))] * 3,
+        "quats": [1.0, 0.0, 0.0, 0.0],
+        "colors": [0.0, 0.0, 0.0],
+    }
+    conv.bias.copy_(torch.tensor([value for name in CHANNELS for value in start[name]]))  # type: ignore[union-attr]

@@ -1,0 +1,79 @@
+"""From pictures and cameras to the network's 9 channels: normalised colour and Plücker rays.
+
+The only place that knows the ImageNet normalisation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from l4gm.geometry.cameras import Cameras
+from l4gm.geometry.rays import plucker_embedding
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """What one forward pass works on.
+
+    Args:
+        channels: [B T V, 9, H, W], normalised colour then (o x d, d).
+        colors: [B T V, 3, H, W] in [0, 1], absent views in the mean colour.
+        cameras: [B, T, V], or [1, 1, V] where all frames share them, of this image size.
+    """
+
+    channels: Tensor
+    colors: Tensor
+    cameras: Cameras
+
+
+def network_input(
+    images: Tensor, cameras: Cameras, present: Tensor | None, size: int
+) -> NetworkInput:
+    """Resize, mark absent views, normalise and join with the rays.
+
+    An absent view keeps its rays; its colour is the ImageNet mean, zero after normalisation,
+    which no view of an object on white looks like, and which needs no further channel.
+
+    Args:
+        images: [B, T, V, 3, H, W] in [0, 1], any size; resized bilinearly without antialiasing.
+        cameras: [V] or [B, T, V].
+        present: [V] or [B, V] bool; None: all views are given.
+        size: side of the network's input in pixels.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+    """
+    if images.ndim != 6 or images.shape[3] != 3:
+        raise ValueError(f"images must be [B, T, V, 3, H, W], got {list(images.shape)}")
+    batch, frames, views = images.shape[:3]
+    if cameras.shape not in ((views,), (batch, frames, views)):
+        raise ValueError(
+            f"cameras must be [{views}] or [{batch}, {frames}, {views}] for images "
+            f"{list(images.shape)}, got {list(cameras.shape)}"
+        )
+    if cameras.shape == (views,):
+        cameras = cameras.reshape(1, 1, views)
+    cameras = cameras.resized(size).to(images.device)
+    colors = images.flatten(0, 2)
+    if colors.shape[-2:] != (size, size):
+        colors = F.interpolate(colors, size=(size, size), mode="bilinear", align_corners=False)
+    mean = colors.new_tensor(IMAGENET_MEAN)[:, None, None]
+    deviation = colors.new_tensor(IMAGENET_STD)[:, None, None]
+    if present is not None:
+        if present.shape not in ((views,), (batch, views)):
+            raise ValueError(
+                f"present must be [{views}] or [{batch}, {views}], got {list(present.shape)}"
+            )
+        given = present.to(device=colors.device, dtype=torch.bool)
+        given = given.expand(batch, views)[:, None].expand(batch, frames, views)
+        colors = torch.where(given.reshape(-1, 1, 1, 1), colors, mean)
+    rays = plucker_embedding(cameras).expand(batch, frames, views, 6, size, size)
+    channels = torch.cat([(colors - mean) / deviation, rays.flatten(0, 2).to(colors.dtype)], 1)
+    return NetworkInput(channels, colors, cameras)

@@ -1,0 +1,99 @@
+"""The reconstruction network: pictures of an object over time in, Gaussians of every frame out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from l4gm.gaussians.types import Gaussians
+from l4gm.geometry.cameras import Cameras
+from l4gm.model.attention import Grid, view_features
+from l4gm.model.config import L4GMConfig
+from l4gm.model.head import (
+    NUM_CHANNELS,
+    gaussians_on_rays,
+    gaussians_xyz,
+    initialize_ray_head,
+    to_tokens,
+)
+from l4gm.model.inputs import NetworkInput, network_input
+from l4gm.model.unet import UNet
+
+
+class L4GM(nn.Module):
+    """Large 4D Gaussian Reconstruction Model (arXiv 2406.10324, section 4).
+
+    The names of its parameters are those of the released checkpoints; `load_state_dict` is strict.
+
+    Args:
+        config: the network's shape; `L4GMConfig.big()` is the released one.
+    """
+
+    def __init__(self, config: L4GMConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNet(config, NUM_CHANNELS)
+        self.conv = nn.Conv2d(NUM_CHANNELS, NUM_CHANNELS, 1)
+        if config.head == "ray":
+            initialize_ray_head(self.unet.conv_out, self.conv, config)
+
+    def forward(
+        self,
+        images: Tensor,
+        cameras: Cameras,
+        present: Tensor | None = None,
+        *,
+        input_size: int | None = None,
+    ) -> Gaussians:
+        """Reconstruct.
+
+        Args:
+            images: [B, T, V, 3, H, W] in [0, 1], on white, of any size and any T and V; resized
+                bilinearly to the network's input size.
+            cameras: [V] or [B, T, V], of the images.
+            present: [V] or [B, V] bool, which views are given; None: all. The pixels of absent
+                views have no influence; they still carry Gaussians.
+            input_size: work at this size (a multiple of `config.size_multiple`) instead of
+                `config.input_size`; training starts at half size.
+
+        Returns:
+            Gaussians [B, T, N], float32, N = V * h * w, view-major, then row, then column.
+
+        Raises:
+            ValueError: if shapes do not fit together or the size is not possible.
+        """
+        inputs = self.prepare(images, cameras, present, input_size=input_size)
+        batch, frames, views = images.shape[:3]
+        features = self.features(inputs, frames, views)
+        with torch.autocast(features.device.type, enabled=False):
+            tokens = to_tokens(features.float(), batch, frames)
+            if self.config.head == "xyz":
+                return gaussians_xyz(tokens)
+            return gaussians_on_rays(tokens, inputs, self.config)
+
+    def prepare(
+        self,
+        images: Tensor,
+        cameras: Cameras,
+        present: Tensor | None = None,
+        *,
+        input_size: int | None = None,
+    ) -> NetworkInput:
+        """The 9 input channels; arguments as in `forward`."""
+        size = self.config.input_size if input_size is None else input_size
+        if size < 1 or size % self.config.size_multiple:
+            raise ValueError(
+                f"input_size must be a multiple of {self.config.size_multiple}, got {size}"
+            )
+        return network_input(images, cameras, present, size)
+
+    def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:
+        """[B T V, 14, h, w], before activation."""
+        codes = None
+        if self.config.attention_codes:
+            maps = len(inputs.channels)
+            codes = view_features(inputs.cameras)
+            codes = codes.expand(maps // (num_frames * num_views), num_frames, num_views, -1)
+            codes = codes.flatten(0, 2)
+        channels = inputs.channels.to(self.conv.weight.dtype)
+        return self.conv(self.unet(channels, Grid(num_frames, num_views, codes)))

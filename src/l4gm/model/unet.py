@@ -1,0 +1,180 @@
+"""The asymmetric U-Net of LGM with temporal attention (paper section 4.2).
+
+Module names are those of the released checkpoints.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from l4gm.model.attention import RESIDUAL_SCALE, Grid, GridAttention
+from l4gm.model.config import L4GMConfig
+
+NUM_INPUT_CHANNELS = 9
+
+
+class ResidualBlock(nn.Module):
+    """(norm, SiLU, 3x3 convolution) twice, plus a shortcut."""
+
+    def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(num_groups, in_channels, eps=1e-5)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=1e-5)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.conv1(norm_silu(self.norm1, x))
+        hidden = self.conv2(norm_silu(self.norm2, hidden))
+        return (hidden + self.shortcut(x)) * RESIDUAL_SCALE
+
+
+def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """SiLU of the group norm."""
+    return F.silu(norm(x))
+
+
+class Level(nn.Module):
+    """Shared by the blocks below: builds their attention layers and applies them."""
+
+    attns: nn.ModuleList
+    t_attns: nn.ModuleList
+
+    def _add_attention(self, config: L4GMConfig, channels: int, count: int) -> None:
+        heads, groups = config.head_count(channels), config.norm_groups
+        codes, plain = config.attention_codes, config.temporal_residual == "plain"
+        self.attns = nn.ModuleList(
+            GridAttention(channels, heads, groups, over="views", codes=codes) for _ in range(count)
+        )
+        self.t_attns = nn.ModuleList(
+            GridAttention(channels, heads, groups, over="time", plain=plain)
+            for _ in range(count if config.temporal_attention else 0)
+        )
+
+    def _attend(self, index: int, x: Tensor, grid: Grid) -> Tensor:
+        if len(self.attns):
+            x = self.attns[index](x, grid)
+        if len(self.t_attns):
+            x = self.t_attns[index](x, grid)
+        return x
+
+
+class DownBlock(Level):
+    """Residual and attention layers, then a strided convolution except at the lowest level."""
+
+    def __init__(
+        self, config: L4GMConfig, in_channels: int, channels: int, *, attention: bool, last: bool
+    ) -> None:
+        super().__init__()
+        layers = config.layers_per_block
+        inputs = [in_channels] + [channels] * (layers - 1)
+        self.nets = nn.ModuleList(ResidualBlock(i, channels, config.norm_groups) for i in inputs)
+        self._add_attention(config, channels, layers if attention else 0)
+        self.downsample = None if last else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor, grid: Grid) -> list[Tensor]:
+        """Every layer's output and the down-sampled one; the last goes on, all are skips."""
+        outputs = []
+        for index, net in enumerate(self.nets):
+            x = self._attend(index, net(x), grid)
+            outputs.append(x)
+        if self.downsample is not None:
+            outputs.append(self.downsample(x))
+        return outputs
+
+
+class MiddleBlock(Level):
+    """Two residual blocks around one attention layer."""
+
+    def __init__(self, config: L4GMConfig, channels: int) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(
+            ResidualBlock(channels, channels, config.norm_groups) for _ in range(2)
+        )
+        self._add_attention(config, channels, 1 if config.mid_attention else 0)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        return self.nets[1](self._attend(0, self.nets[0](x), grid))
+
+
+class UpBlock(Level):
+    """Residual and attention layers, each fed a skip, then nearest x2 and a convolution."""
+
+    def __init__(
+        self,
+        config: L4GMConfig,
+        in_channels: int,
+        skip_channels: list[int],
+        channels: int,
+        *,
+        attention: bool,
+        last: bool,
+    ) -> None:
+        super().__init__()
+        inputs = [in_channels] + [channels] * (len(skip_channels) - 1)
+        self.nets = nn.ModuleList(
+            ResidualBlock(i + skip, channels, config.norm_groups)
+            for i, skip in zip(inputs, skip_channels, strict=True)
+        )
+        self._add_attention(config, channels, len(skip_channels) if attention else 0)
+        self.upsample = None if last else nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, skips: list[Tensor], grid: Grid) -> Tensor:
+        """Takes its skips from the end of `skips`."""
+        for index, net in enumerate(self.nets):
+            x = self._attend(index, net(torch.cat([x, skips.pop()], 1)), grid)
+        if self.upsample is not None:
+            x = self.upsample(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return x
+
+
+class UNet(nn.Module):
+    """Feature maps from the 9-channel input.
+
+    The grid of the output is `config.pixels_per_splat` times coarser than the input.
+    """
+
+    def __init__(self, config: L4GMConfig, out_channels: int) -> None:
+        super().__init__()
+        self.patch_size = config.patch_size
+        channels = config.down_channels[0]
+        self.conv_in = nn.Conv2d(NUM_INPUT_CHANNELS * config.patch_size**2, channels, 3, padding=1)
+        skips = [channels]
+        self.down_blocks = nn.ModuleList()
+        down = zip(config.down_channels, config.down_attention, strict=True)
+        for level, (width, attention) in enumerate(down):
+            last = level == len(config.down_channels) - 1
+            self.down_blocks.append(
+                DownBlock(config, channels, width, attention=attention, last=last)
+            )
+            channels = width
+            skips += [width] * (config.layers_per_block + (not last))
+        self.mid_block = MiddleBlock(config, channels)
+        self.up_blocks = nn.ModuleList()
+        up = zip(config.up_channels, config.up_attention, strict=True)
+        for level, (width, attention) in enumerate(up):
+            taken = [skips.pop() for _ in range(config.layers_per_block + 1)]
+            last = level == len(config.up_channels) - 1
+            self.up_blocks.append(
+                UpBlock(config, channels, taken, width, attention=attention, last=last)
+            )
+            channels = width
+        self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
+        self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """[B T V, 9, H, W] -> [B T V, out_channels, h, w]."""
+        if self.patch_size > 1:
+            x = F.pixel_unshuffle(x, self.patch_size)
+        x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
+        skips = [x]
+        for block in self.down_blocks:
+            skips += block(skips[-1], grid)
+        x = self.mid_block(skips[-1], grid)
+        for block in self.up_blocks:
+            x = block(x, skips, grid)
+        return self.conv_out(norm_silu(self.norm_out, x))
