@@ -1,0 +1,55 @@
+"""What a run did and how long each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+# Called with (stage, frames done, frames in all) whenever a stage has got on.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass
+class PipelineReport:
+    """Filled while a video is reconstructed.
+
+    Args:
+        seconds: wall-clock seconds of each stage: "prepare" (waiting for frames), "views",
+            "first guess", "align", "reconstruct", "interpolate".
+        first_guess: where the first views came from: "given", "given, aligned", "generated,
+            aligned", "first frame", or "first chunk" (no views: the network's missing-view mode).
+        azimuth_degrees: by how much the first guess was turned to match the first frame, if it was.
+        num_chunks: forward passes of the reconstruction network over the video.
+        num_frames: frames of the video that were reconstructed.
+        num_output_frames: frames that were put out, with those put between.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    first_guess: str = ""
+    azimuth_degrees: int | None = None
+    num_chunks: int = 0
+    num_frames: int = 0
+    num_output_frames: int = 0
+
+    @contextmanager
+    def stage(self, name: str, device: torch.device) -> Iterator[None]:
+        """Add the time spent inside to a stage, work queued on a GPU included."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; seconds to the millisecond."""
+        return {
+            **{name: value for name, value in vars(self).items() if name != "seconds"},
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }

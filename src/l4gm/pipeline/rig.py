@@ -1,0 +1,69 @@
+"""The four canonical cameras, and the pictures that one stage of the pipeline hands to the next.
+
+Every stage speaks in square pictures of `STAGE_SIZE` pixels, as the released code does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from l4gm.gaussians.types import Gaussians
+from l4gm.geometry.cameras import Cameras, orbit_cameras
+from l4gm.splat.render import render
+
+STAGE_SIZE = 256  # pixels
+VIEW_AZIMUTHS = (0.0, 90.0, 180.0, 270.0)  # degrees; view 0 is the video's own camera
+NUM_VIEWS = len(VIEW_AZIMUTHS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputRig:
+    """Where the input camera and its three companions stand, and how they are drawn.
+
+    Args:
+        elevation: degrees above the object of all four cameras.
+        render_size: pixels at which canonical views are drawn, before they are brought to
+            `STAGE_SIZE` by picking the nearest pixel (512 in the released code).
+        device: where cameras and pictures live.
+    """
+
+    elevation: float = 0.0
+    render_size: int = 512
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def cameras(self, size: int = STAGE_SIZE, turned_by: float = 0.0) -> Cameras:
+        """[4] the canonical cameras, turned around the object by some degrees of azimuth."""
+        azimuths = [azimuth + turned_by for azimuth in VIEW_AZIMUTHS]
+        return orbit_cameras(azimuths, self.elevation, size=size).to(self.device)
+
+    def draw(self, gaussians: Gaussians, views: slice, turned_by: float = 0.0) -> Tensor:
+        """Pictures of sets of Gaussians from some of the canonical cameras.
+
+        Args:
+            gaussians: [..., N].
+            views: which of the four cameras.
+            turned_by: degrees added to their azimuths.
+
+        Returns:
+            [..., V, 3, STAGE_SIZE, STAGE_SIZE] on white, in [0, 1].
+        """
+        cameras = self.cameras(self.render_size, turned_by)[views]
+        lead = gaussians.shape
+        flat = gaussians.reshape(-1)
+        image = render(flat, cameras.expand(len(flat.means), *cameras.shape)).image.clamp(0, 1)
+        image = image.reshape(-1, *image.shape[-3:])
+        if self.render_size != STAGE_SIZE:
+            image = functional.interpolate(image, (STAGE_SIZE, STAGE_SIZE), mode="nearest")
+        return image.reshape(*lead, *cameras.shape, *image.shape[-3:])
+
+    def draw_all(self, gaussians: Gaussians, turned_by: float = 0.0) -> Tensor:
+        """[..., 4, 3, STAGE_SIZE, STAGE_SIZE]: the four canonical views."""
+        return self.draw(gaussians, slice(None), turned_by)
+
+    def draw_sides(self, gaussians: Gaussians) -> Tensor:
+        """[..., 3, 3, STAGE_SIZE, STAGE_SIZE]: views 1..3, those the video does not show."""
+        return self.draw(gaussians, slice(1, None))
