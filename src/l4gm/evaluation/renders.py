@@ -136,12 +136,16 @@ def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
     return summaries
 
 
-def single_pass(model: L4GM, max_frames: int | None = None) -> Reconstruct:
+def single_pass(
+    model: L4GM, max_frames: int | None = None, input_size: int | None = None
+) -> Reconstruct:
     """The network alone, absent views marked as such, no chunk fed from the one before.
 
     Args:
         max_frames: cut the clip in pieces of this many frames (a network trained at T = 1 has an
             untrained temporal attention); None: all in one forward pass.
+        input_size: the network's working size in pixels; None: its config's.
+        input_size: the network works at this size instead of its own.
     """
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
@@ -151,7 +155,9 @@ def single_pass(model: L4GM, max_frames: int | None = None) -> Reconstruct:
         present = torch.tensor([True] + [views is not None] * 3)
         cameras = orbit_cameras([0, 90, 180, 270], size=frames.shape[-1])
         pieces = images.split(max_frames or len(images))
-        return Gaussians.cat([model(piece[None], cameras, present)[0] for piece in pieces])
+        return Gaussians.cat(
+            [model(piece[None], cameras, present, input_size=input_size)[0] for piece in pieces]
+        )
 
     return reconstruct
 

@@ -210,7 +210,7 @@ class Trainer:
         rate = stage.learning_rate * learning_rate_factor(stage, stage_step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        gaussians = self.model(batch.images, batch.cameras, batch.present)
+        gaussians = self.model(batch.images, batch.cameras, batch.present, input_size=stage.size_px)
         out = render(gaussians, batch.target_cameras)
         terms = losses(self.config, stage.depth_weight, batch, gaussians, out)
         self.optimizer.zero_grad(set_to_none=True)
@@ -267,7 +267,7 @@ class Trainer:
         )
         scores = evaluate_renders(
             self.validation,
-            single_pass(self.average, max_frames=stage.num_frames),
+            single_pass(self.average, max_frames=stage.num_frames, input_size=stage.size_px),
             request,
             num_clips=self.options.validation_clips,
         )
