@@ -146,7 +146,7 @@ class GridAttention(nn.Module):
         return x + out if self.plain else (x + out) * RESIDUAL_SCALE
 
     def _over_time(self, tokens: Tensor, grid: Grid) -> Tensor:
-        maps, places, channels = tokens.shape
+        _, places, channels = tokens.shape
         frames, views = grid.num_frames, grid.num_views
         by_frame = tokens.reshape(-1, frames, views, places, channels)
         by_view = by_frame.transpose(1, 2).reshape(-1, frames * places, channels)
