@@ -51,7 +51,7 @@ def depth_error(gaussians: Gaussians, cameras: Cameras, depth: Tensor) -> Tensor
     pose = cameras.world_from_camera
     offset = means - pose[..., None, :3, 3]
     z = (offset * pose[..., None, :3, 2]).sum(-1)
-    size = int(round(z.shape[-1] ** 0.5))
+    size = round(z.shape[-1] ** 0.5)
     truth = pool_depth(depth, size).flatten(-2)
     on_object = (truth > 0).float()
     return ((z - truth).abs() * on_object).sum() / on_object.sum().clamp(min=1)
