@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +39,29 @@ class L4GM(nn.Module):
         self.conv = nn.Conv2d(NUM_CHANNELS, NUM_CHANNELS, 1)
         if config.head == "ray":
             initialize_ray_head(self.unet.conv_out, self.conv, config)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str] = "mini",
+        *,
+        kind: Literal["recon", "interp"] = "recon",
+        device: str | torch.device = "cpu",
+    ) -> L4GM:
+        """A trained network in float32, in evaluation mode.
+
+        Args:
+            name: "mini" (bundled), "official" (the paper's, CC-BY-NC-SA-4.0, from the hub), a
+                folder, a `.safetensors` file, or a hub name.
+            kind: the reconstruction or the interpolation network.
+            device: where to put it.
+
+        Raises:
+            InputError: weights that cannot be found, are damaged, or do not fit.
+        """
+        from l4gm.model.sources import load_pretrained
+
+        return load_pretrained(name, kind, device)
 
     def forward(
         self,
