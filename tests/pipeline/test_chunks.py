@@ -41,9 +41,9 @@ def expected(length: int, chunk: int) -> list[tuple[float, float, float]]:
 @pytest.mark.parametrize(("length", "chunk"), LENGTHS)
 def test_every_frame_once_with_the_right_views(network, rig, numbered, length, chunk):
     pieces = list(reconstruct_chunks(network, rig, first_state(), numbered(length), chunk))
-    rows = Gaussians.cat([gaussians for _, gaussians in pieces]).means[:, 0]
+    rows = Gaussians.cat([piece.gaussians for piece in pieces]).means[:, 0]
     torch.testing.assert_close(rows, torch.tensor(expected(length, chunk)), atol=1e-3, rtol=0)
-    frames = torch.cat([frames for frames, _ in pieces])
+    frames = torch.cat([piece.frames for piece in pieces])
     torch.testing.assert_close(frames, torch.stack(numbered(length)), atol=0, rtol=0)
     assert set(network.shapes) == {(1, chunk, 4, 3, 2, 2)}
 
@@ -76,7 +76,7 @@ def test_step_is_pure_and_resumes(network, rig, numbered):
     assert after.continues
     second, _ = reconstruct_chunk(network, rig, after, frames[3:7], 4)
     whole = list(reconstruct_chunks(network, rig, first_state(), list(frames[:7]), 4))
-    assert torch.equal(whole[1][1].means, second.means)
+    assert torch.equal(whole[1].gaussians.means, second.means)
 
 
 def test_present_concerns_the_first_chunk_only(network, rig, numbered):
@@ -104,7 +104,7 @@ def test_out_of_memory_halves_the_chunks(network, rig, numbered, caplog):
         return network(images, cameras, present)
 
     pieces = list(reconstruct_chunks(small_device, rig, first_state(), numbered(17), 8))
-    rows = Gaussians.cat([gaussians for _, gaussians in pieces]).means[:, 0, 0]
+    rows = Gaussians.cat([piece.gaussians for piece in pieces]).means[:, 0, 0]
     assert rows.round().int().tolist() == list(range(17))
     assert [shape[1] for shape in network.shapes] == [2] * 16
     assert "out of memory" in caplog.text

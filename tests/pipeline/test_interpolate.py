@@ -9,7 +9,6 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.chunks import ChunkState, reconstruct_chunks
 from l4gm.pipeline.interpolate import (
     Interpolator,
-    interpolate_chunks,
     interpolated_length,
     pair_inputs,
 )
@@ -19,6 +18,11 @@ LENGTHS = [
     for chunk in (1, 2, 4, 7)
     for length in sorted({1, chunk - 1, chunk, chunk + 1, 2 * chunk, 5 * chunk + 3} - {0})
 ]
+
+
+def interpolate_all(interpolator, chunks):
+    pieces = [interpolator.push(chunk.frames, chunk.gaussians) for chunk in chunks]
+    return Gaussians.cat([piece for piece in [*pieces, interpolator.finish()] if piece is not None])
 
 
 def base_chunks(network, rig, frames, chunk):
@@ -32,7 +36,7 @@ def test_joins_at_every_length(network, rig, numbered, length, chunk, pairs_per_
     chunks = base_chunks(network, rig, numbered(length), chunk)
     network.shapes.clear()
     interpolator = Interpolator(network, rig, pairs_per_batch)
-    means = Gaussians.cat(list(interpolate_chunks(interpolator, chunks))).means[:, 0]
+    means = interpolate_all(interpolator, chunks).means[:, 0]
     assert len(means) == interpolated_length(length) == 3 * (length - 1) + 1
     thirds = torch.arange(len(means)) / 3
     torch.testing.assert_close(means[:, 0], thirds, atol=1e-3, rtol=0)  # blends of the frames
@@ -66,9 +70,7 @@ def test_out_of_memory_takes_fewer_pairs(network, rig, numbered, caplog):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return network(images, cameras, present)
 
-    means = Gaussians.cat(
-        list(interpolate_chunks(Interpolator(small_device, rig, 8), chunks))
-    ).means
+    means = interpolate_all(Interpolator(small_device, rig, 8), chunks).means
     torch.testing.assert_close(means[:, 0, 0], torch.arange(25) / 3, atol=1e-3, rtol=0)
     assert [shape[0] for shape in network.shapes] == [2, 2, 2, 2]
     assert "out of memory" in caplog.text

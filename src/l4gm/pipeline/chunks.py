@@ -82,6 +82,23 @@ def reconstruct_chunk(
 Step = Callable[[Reconstruct, InputRig, ChunkState, Tensor, int], tuple[Gaussians, ChunkState]]
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """One turn of the loop.
+
+    Args:
+        frames: [k, 3, S, S], the frames that are new in it.
+        gaussians: [k, N].
+        state: for the next chunk.
+        chunk_frames: T for the next chunk.
+    """
+
+    frames: Tensor
+    gaussians: Gaussians
+    state: ChunkState
+    chunk_frames: int
+
+
 def reconstruct_chunks(
     reconstruct: Reconstruct,
     rig: InputRig,
@@ -89,18 +106,20 @@ def reconstruct_chunks(
     frames: Iterable[Tensor],
     chunk_frames: int,
     step: Step = reconstruct_chunk,
-) -> Iterator[tuple[Tensor, Gaussians]]:
+) -> Iterator[Chunk]:
     """Reconstruct a video of any length, holding no more than `chunk_frames` frames of it.
 
     When a device runs out of memory, the chunks are halved from there on, with a warning.
 
     Args:
-        frames: pictures [3, S, S], in order.
-        reconstruct, rig, state, chunk_frames: as in `reconstruct_chunk`.
+        reconstruct, rig: as in `reconstruct_chunk`.
+        state: as in `reconstruct_chunk`; from the middle of a video, too.
+        frames: pictures [3, S, S], in order, from the first one that the state asks for.
+        chunk_frames: T.
         step: `reconstruct_chunk`, or a wrapper of it that measures.
 
     Yields:
-        frames [k, 3, S, S] and their Gaussians [k, N]; every frame once.
+        chunks whose frames are together all frames, each once.
     """
     if chunk_frames < 1:
         raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
@@ -108,17 +127,17 @@ def reconstruct_chunks(
     held: list[Tensor] = []
     while True:
         held.extend(islice(coming, max(0, chunk_frames - len(held))))
-        if len(held) <= int(state.continues):
-            return
-        chunk = torch.stack(held[:chunk_frames])
         skipped = int(state.continues)
+        if len(held) <= skipped:
+            return
+        given = torch.stack(held[:chunk_frames])
         try:
-            gaussians, state = step(reconstruct, rig, state, chunk, chunk_frames)
+            gaussians, state = step(reconstruct, rig, state, given, chunk_frames)
         except torch.OutOfMemoryError:
             if chunk_frames <= 2:
                 raise
             chunk_frames = (chunk_frames + 1) // 2
             logger.warning("out of memory: going on with chunks of %d frames", chunk_frames)
             continue
-        held = held[len(chunk) - int(state.continues) :]
-        yield chunk[skipped:], gaussians
+        held = held[len(given) - int(state.continues) :]
+        yield Chunk(given[skipped:], gaussians, state, chunk_frames)

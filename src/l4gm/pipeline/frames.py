@@ -29,8 +29,8 @@ class FrameSource(Protocol):
         """How many frames `frames` yields."""
         ...
 
-    def frames(self) -> Iterator[Tensor]:
-        """[3, STAGE_SIZE, STAGE_SIZE] float32 in [0, 1]; can be called again."""
+    def frames(self, start: int = 0) -> Iterator[Tensor]:
+        """[3, STAGE_SIZE, STAGE_SIZE] float32 in [0, 1] from a frame on; can be called again."""
         ...
 
 
@@ -57,8 +57,8 @@ class TensorFrames:
     def num_frames(self) -> int:
         return len(self._frames)
 
-    def frames(self) -> Iterator[Tensor]:
-        for frame in self._frames:
+    def frames(self, start: int = 0) -> Iterator[Tensor]:
+        for frame in self._frames[start:]:
             yield to_stage_size(frame[None].float().clamp(0, 1))[0]
 
 
@@ -95,26 +95,21 @@ def check_pictures(pictures: Tensor, name: str, layout: str) -> None:
         )
 
 
-def checked_frames(source: FrameSource, device: torch.device) -> Iterator[Tensor]:
+def checked_frames(source: FrameSource, device: torch.device, start: int = 0) -> Iterator[Tensor]:
     """The frames of a source on a device, each checked as it comes.
 
     Raises:
-        InputError: a frame that is not [3, STAGE_SIZE, STAGE_SIZE], holds NaN or leaves [0, 1], or
-            a source without frames.
+        InputError: a frame that is not [3, STAGE_SIZE, STAGE_SIZE], holds NaN or leaves [0, 1].
     """
-    count = 0
-    for frame in source.frames():
-        name = f"frame {count}"
+    for index, frame in enumerate(source.frames(start), start):
+        name = f"frame {index}"
         check_pictures(frame[None], name, "[3, H, W]")
         if frame.shape[-1] != STAGE_SIZE:
             raise InputError(
                 f"{name}: expected {STAGE_SIZE} x {STAGE_SIZE} pixels, "
-                f"got {frame.shape[-1]} x {frame.shape[-2]}"
+                f"got {frame.shape[-1]} x {frame.shape[-2]}; prepare the video at that size"
             )
         yield frame.to(device, torch.float32).clamp(0, 1)
-        count += 1
-    if count == 0:
-        raise InputError("frames: the video has no frames, expected at least one")
 
 
 def to_stage_size(pictures: Tensor) -> Tensor:

@@ -10,7 +10,6 @@ leave no trace, because a pair depends on its two frames and their Gaussians alo
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -78,15 +77,22 @@ class Interpolator:
         reconstruct: the interpolation network.
         rig: the canonical cameras.
         pairs_per_batch: pairs in one forward pass.
+        last: `last` of an interpolator that stopped here, to go on in its place.
     """
 
-    def __init__(self, reconstruct: Reconstruct, rig: InputRig, pairs_per_batch: int = 4) -> None:
+    def __init__(
+        self,
+        reconstruct: Reconstruct,
+        rig: InputRig,
+        pairs_per_batch: int = 4,
+        last: Tensor | None = None,
+    ) -> None:
         if pairs_per_batch < 1:
             raise ValueError(f"pairs_per_batch must be at least 1, got {pairs_per_batch}")
+        self.last = last  # [1, 4, 3, S, S], the pictures of the last frame
         self._reconstruct = reconstruct
         self._rig = rig
         self._pairs_per_batch = pairs_per_batch
-        self._last: Tensor | None = None  # [1, 4, 3, S, S], the pictures of the last frame
         self._lone: Gaussians | None = None  # [1, N], the first frame while it has no pair
 
     @torch.inference_mode()
@@ -98,10 +104,10 @@ class Interpolator:
             of one frame.
         """
         pictures = torch.cat([frames[:, None], self._rig.draw_sides(gaussians)], 1)
-        if self._last is not None:
-            pictures = torch.cat([self._last, pictures])
-        is_start = self._last is None or self._lone is not None
-        self._last = pictures[-1:]
+        is_start = self.last is None or self._lone is not None
+        if self.last is not None:
+            pictures = torch.cat([self.last, pictures])
+        self.last = pictures[-1:].clone()
         if len(pictures) == 1:
             self._lone = gaussians
             return None
@@ -113,16 +119,3 @@ class Interpolator:
     def finish(self) -> Gaussians | None:
         """What is still owed at the end: the Gaussians [1, N] of a video of one frame, or None."""
         return self._lone
-
-
-def interpolate_chunks(
-    interpolator: Interpolator, chunks: Iterable[tuple[Tensor, Gaussians]]
-) -> Iterator[Gaussians]:
-    """Interpolated Gaussians [m, N] for chunks of frames [k, 3, S, S] and Gaussians [k, N]."""
-    for frames, gaussians in chunks:
-        known = interpolator.push(frames, gaussians)
-        if known is not None:
-            yield known
-    owed = interpolator.finish()
-    if owed is not None:
-        yield owed

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras, orbit_cameras
+from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.splat.render import render
 
-STAGE_SIZE = 256  # pixels
-VIEW_AZIMUTHS = (0.0, 90.0, 180.0, 270.0)  # degrees; view 0 is the video's own camera
-NUM_VIEWS = len(VIEW_AZIMUTHS)
+STAGE_SIZE = VIEW_SIZE_PX
+NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)  # view 0 is the video's own camera
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class InputRig:
 
     def cameras(self, size: int = STAGE_SIZE, turned_by: float = 0.0) -> Cameras:
         """[4] the canonical cameras, turned around the object by some degrees of azimuth."""
-        azimuths = [azimuth + turned_by for azimuth in VIEW_AZIMUTHS]
+        azimuths = [azimuth + turned_by for azimuth in VIEW_AZIMUTHS_DEGREES]
         return orbit_cameras(azimuths, self.elevation, size=size).to(self.device)
 
     def draw(self, gaussians: Gaussians, views: slice, turned_by: float = 0.0) -> Tensor:

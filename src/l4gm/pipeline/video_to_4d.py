@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from itertools import chain
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
-from l4gm.geometry.cameras import Cameras
-from l4gm.pipeline.chunks import ChunkState, Reconstruct, reconstruct_chunk, reconstruct_chunks
-from l4gm.pipeline.first_guess import (
-    MissingViews,
-    state_from_aligned_views,
-    state_with_missing_views,
-)
+from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.chunks import Reconstruct
+from l4gm.pipeline.device import device_of, find_device, in_device_precision
+from l4gm.pipeline.first_guess import MissingViews
 from l4gm.pipeline.frames import (
     DEFAULT_FPS,
     FrameSource,
     TensorFrames,
     check_fps,
     check_pictures,
-    checked_frames,
     to_stage_size,
 )
-from l4gm.pipeline.interpolate import RATE, Interpolator, interpolated_length
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import NUM_VIEWS, InputRig
+from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition
 
 logger = logging.getLogger(__name__)
 
 Frames = str | os.PathLike[str] | Tensor | FrameSource
-
-
-class MultiView(Protocol):
-    """Makes four orthogonal views of the object in one picture."""
-
-    def __call__(self, image: Tensor, /) -> Tensor:
-        """image [3, S, S] in [0, 1] on white -> [4, 3, S, S] at azimuth 0, 90, 180, 270."""
-        ...
 
 
 class VideoTo4D:
@@ -70,7 +56,7 @@ class VideoTo4D:
         self,
         reconstruction: Reconstruct,
         interpolation: Reconstruct | None = None,
-        multiview: MultiView | None = None,
+        multiview: MultiViewGenerator | None = None,
         chunk_frames: int = 16,
         render_size: int = 512,
         *,
@@ -92,7 +78,7 @@ class VideoTo4D:
         self.render_size = render_size
         self.pairs_per_batch = pairs_per_batch
         self.missing_views: MissingViews = missing_views
-        self.device = torch.device(device) if device is not None else _device_of(reconstruction)
+        self.device = torch.device(device) if device is not None else device_of(reconstruction)
 
     @classmethod
     def from_pretrained(
@@ -125,10 +111,11 @@ class VideoTo4D:
         interpolate: bool = True,
         align: bool = True,
         elevation: float = 0.0,
+        seed: int = 0,
         progress: Progress | None = None,
         report: PipelineReport | None = None,
     ) -> GaussianSequence:
-        """Reconstruct a whole video; see `stream` for arguments, and for long videos.
+        """Reconstruct a whole video; see `stream` for the arguments, and for long videos.
 
         Returns:
             GaussianSequence [T], or [3 (T - 1) + 1] at three times the rate when interpolated.
@@ -141,6 +128,7 @@ class VideoTo4D:
             interpolate=interpolate,
             align=align,
             elevation=elevation,
+            seed=seed,
             progress=progress,
             report=report,
         )
@@ -157,15 +145,17 @@ class VideoTo4D:
         interpolate: bool = True,
         align: bool = True,
         elevation: float = 0.0,
+        seed: int = 0,
         progress: Progress | None = None,
         report: PipelineReport | None = None,
+        resume: StreamPosition | None = None,
     ) -> SequenceStream:
         """Reconstruct a video piece by piece, in memory that does not grow with its length.
 
         Args:
             frames: a video's path (it goes through `prepare`), a prepared video, or a tensor
                 [T, 3, H, H] in [0, 1], taken as prepared: one object, centred, on white.
-            fps: frames per second; by default the video's, or 15 for a tensor.
+            fps: frames per second of what is given; by default the video's, or 15 for a tensor.
             views: [4, 3, H, H] in [0, 1], the object at the first frame's moment from azimuth
                 0, 90, 180, 270; made by the multi-view generator, if there is one, when not given.
             present: [4] bool, which of `views` are given; the others' pictures are not looked at.
@@ -173,8 +163,10 @@ class VideoTo4D:
             align: take given views as turned by an unknown azimuth against the video, as a
                 generator's are, and find it. False when they are exactly the rig's.
             elevation: degrees by which the camera stands above the object.
+            seed: for the generator of views.
             progress: called with (stage, frames done, frames in all).
             report: filled with times and what was done.
+            resume: `position` of an earlier stream of the same video with the same settings.
 
         Returns:
             an iterator of GaussianSequence pieces; it knows `num_frames`, `fps` and `camera`.
@@ -183,237 +175,57 @@ class VideoTo4D:
             InputError: frames or views of a wrong shape or range, or no views for a network that
                 needs them. Faults in later frames are raised when these are reached.
         """
-        source = _source(frames, fps)
-        rig = InputRig(elevation=elevation, render_size=self.render_size, device=self.device)
-        known = _check_views(views, present)
+        if not -90 < elevation < 90:
+            raise InputError(f"elevation: expected degrees between -90 and 90, got {elevation}")
+        known = check_views(views, present)
+        self._check_missing(views, known)
         if views is not None:
             views = to_stage_size(views.float().clamp(0, 1)).to(self.device)
-        if known is not None:
-            known = known.to(self.device)
-        if (views is None or known is not None) and not self._knows_missing_views():
-            if known is not None:
-                raise InputError(
-                    "views: this model needs all four views; give four, or use a model trained "
-                    "with missing views (mini)"
-                )
-            if self.multiview is None:
-                raise InputError(
-                    "views: this model cannot work from the video alone; give the four views of "
-                    "the first frame (--views), or install a generator: pip install l4gm[multiview]"
-                )
-        if interpolate and self.interpolation is None:
+        between = self.interpolation if interpolate else None
+        if interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
-        run = _Run(
-            self,
-            rig=rig,
+        stages = Stages(
+            reconstruct=in_device_precision(self.reconstruction, self.device),
+            interpolate=between and in_device_precision(between, self.device),
+            multiview=self.multiview,
+            rig=InputRig(elevation=elevation, render_size=self.render_size, device=self.device),
+            chunk_frames=self.chunk_frames,
+            pairs_per_batch=self.pairs_per_batch,
+            missing_views=self.missing_views,
             views=views,
-            known=known,
+            known=None if known is None else known.to(self.device),
             align=align,
-            total=source.num_frames,
-            progress=progress or _no_progress,
-            report=report if report is not None else PipelineReport(),
+            seed=seed,
         )
-        return SequenceStream(source, rig, run, interpolate and self.interpolation is not None)
+        report = PipelineReport() if report is None else report
+        return SequenceStream(
+            _source(frames, fps), stages, progress or _no_progress, report, resume
+        )
 
-    def _knows_missing_views(self) -> bool:
+    def _check_missing(self, views: Tensor | None, known: Tensor | None) -> None:
+        """Raise InputError if views are missing that this network cannot do without."""
         config = getattr(self.reconstruction, "config", None)
-        return bool(getattr(config, "missing_views", False))
-
-
-class SequenceStream(Iterator[GaussianSequence]):
-    """The pieces of a result, in order; made by `VideoTo4D.stream`.
-
-    Attributes:
-        num_frames: how many frames all pieces hold together.
-        fps: their rate.
-        camera: [], the input video's camera.
-        report: what has been done so far.
-    """
-
-    def __init__(self, source: FrameSource, rig: InputRig, run: _Run, interpolate: bool) -> None:
-        self.num_frames = (
-            interpolated_length(source.num_frames) if interpolate else source.num_frames
-        )
-        self.fps = source.fps * RATE if interpolate else source.fps
-        self.camera = rig.cameras(rig.render_size)[0]
-        self.report = run.report
-        self._pieces = run.pieces(source, interpolate)
-
-    def __next__(self) -> GaussianSequence:
-        gaussians = next(self._pieces)
-        # A clone made outside inference mode is a normal tensor, which autograd accepts.
-        piece = GaussianSequence(gaussians.map(torch.clone), self.fps, self.camera)
-        self.report.num_output_frames += len(piece)
-        return piece
-
-
-class _Run:
-    """One video on its way through the stages."""
-
-    def __init__(
-        self,
-        pipeline: VideoTo4D,
-        *,
-        rig: InputRig,
-        views: Tensor | None,
-        known: Tensor | None,
-        align: bool,
-        total: int,
-        progress: Progress,
-        report: PipelineReport,
-    ) -> None:
-        self.pipeline = pipeline
-        self.rig = rig
-        self.views = views
-        self.known = known
-        self.align = align
-        self.total = total
-        self.progress = progress
-        self.report = report
-
-    def pieces(self, source: FrameSource, interpolate: bool) -> Iterator[Gaussians]:
-        """Gaussians [k, N] of consecutive output frames."""
-        frames = checked_frames(source, self.rig.device)
-        chunks = self._chunks(self._timed(frames))
-        if not interpolate:
-            for _, gaussians in chunks:
-                yield gaussians
+        if getattr(config, "missing_views", False):
             return
-        assert self.pipeline.interpolation is not None
-        interpolator = Interpolator(
-            _in_half_precision(self.pipeline.interpolation, self.rig.device),
-            self.rig,
-            self.pipeline.pairs_per_batch,
-        )
-        for pictures, gaussians in chunks:
-            with self.report.stage("interpolate", self.rig.device):
-                known = interpolator.push(pictures, gaussians)
-            self.progress("interpolate", self.report.num_frames, self.total)
-            if known is not None:
-                yield known
-        owed = interpolator.finish()
-        if owed is not None:
-            yield owed
-
-    def _chunks(self, frames: Iterator[Tensor]) -> Iterator[tuple[Tensor, Gaussians]]:
-        """Frames [k, 3, S, S] and their Gaussians [k, N], chunk by chunk."""
-        first = next(frames)
-        reconstruct = _in_half_precision(self.pipeline.reconstruction, self.rig.device)
-        state = self._first_state(reconstruct, first)
-        steps = reconstruct_chunks(
-            reconstruct,
-            self.rig,
-            state,
-            chain([first], frames),
-            self.pipeline.chunk_frames,
-            step=self._timed_step,
-        )
-        for pictures, gaussians in steps:
-            self.report.num_frames += len(pictures)
-            self.report.num_chunks += 1
-            self.progress("reconstruct", self.report.num_frames, self.total)
-            yield pictures, gaussians
-
-    def _first_state(self, reconstruct: Reconstruct, frame: Tensor) -> ChunkState:
-        pipeline, report = self.pipeline, self.report
-        views, origin = self.views, "given"
-        if views is None and pipeline.multiview is not None:
-            self.progress("views", 0, self.total)
-            with report.stage("views", self.rig.device), torch.inference_mode():
-                views, origin = pipeline.multiview(frame), "generated"
-            check_pictures(views, "generated views", "[4, 3, H, W]")
-            views = to_stage_size(views.to(frame).clamp(0, 1))
-        if views is None or self.known is not None:
-            report.first_guess = pipeline.missing_views
-            self.progress("first guess", 0, self.total)
-            return state_with_missing_views(
-                reconstruct, self.rig, frame, views, self.known, pipeline.missing_views, report
+        if known is not None:
+            raise InputError(
+                "views: this model needs all four views of the first frame; give all four, "
+                "or use a model trained with missing views (--model mini)"
             )
-        if origin == "given" and not self.align:
-            report.first_guess = "given"
-            return ChunkState(views=views)
-        report.first_guess = f"{origin}, aligned"
-        self.progress("align", 0, self.total)
-        return state_from_aligned_views(reconstruct, self.rig, frame, views, report)
-
-    def _timed_step(self, *args: Any) -> tuple[Gaussians, ChunkState]:
-        with self.report.stage("reconstruct", self.rig.device):
-            return reconstruct_chunk(*args)
-
-    def _timed(self, frames: Iterator[Tensor]) -> Iterator[Tensor]:
-        """The same frames; the time spent waiting for them goes to "prepare"."""
-        while True:
-            with self.report.stage("prepare", self.rig.device):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
+        if views is None and self.multiview is None:
+            raise InputError(
+                "views: this model cannot start from the video alone; give four views of the "
+                "first frame (--views DIR), install the generator (pip install 'l4gm[multiview]') "
+                "or use a model trained with missing views (--model mini)"
+            )
 
 
-def find_device(name: str) -> torch.device:
-    """The torch device of a name; "auto" is CUDA where there is one, else MPS, else the CPU.
+def check_views(views: Tensor | None, present: Tensor | Sequence[bool] | None) -> Tensor | None:
+    """Which views are given: [4] bool, or None if none or all are.
 
     Raises:
-        InputError: a name that torch does not know, or a device that this machine lacks.
+        InputError: not four square pictures in [0, 1], or flags that do not go with them.
     """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"device {name!r} cannot be used ({reason}); expected auto, cpu, cuda or mps"
-        ) from error
-    return device
-
-
-def _in_half_precision(network: Reconstruct, device: torch.device) -> Reconstruct:
-    """The network, in float16 where that pays (CUDA), as the released code runs it."""
-
-    def run(images: Tensor, cameras: Cameras, present: Tensor | None = None, /) -> Gaussians:
-        context: AbstractContextManager[Any] = nullcontext()
-        if device.type == "cuda":
-            context = torch.autocast("cuda", torch.float16)
-        with context:
-            return network(images, cameras, present).to(torch.float32)
-
-    return run
-
-
-def _device_of(network: Any) -> torch.device:
-    if isinstance(network, torch.nn.Module):
-        for parameter in network.parameters():
-            return parameter.device
-    return torch.device("cpu")
-
-
-def _source(frames: Frames, fps: float | None) -> FrameSource:
-    if fps is not None:
-        check_fps(fps)
-    if isinstance(frames, Tensor):
-        return TensorFrames(frames, DEFAULT_FPS if fps is None else fps)
-    if isinstance(frames, str | os.PathLike):
-        from l4gm.pipeline.prepare import prepare
-
-        frames = prepare(Path(frames))
-    return frames if fps is None else _Retimed(frames, fps)
-
-
-class _Retimed:
-    """A prepared video played at another rate."""
-
-    def __init__(self, source: FrameSource, fps: float) -> None:
-        self.fps = fps
-        self.num_frames = source.num_frames
-        self.frames = source.frames
-
-
-def _check_views(views: Tensor | None, present: Tensor | Sequence[bool] | None) -> Tensor | None:
-    """[4] bool if some views are missing, else None."""
     if views is None:
         if present is not None:
             raise InputError("present: says which views are given, but no views are given")
@@ -424,12 +236,33 @@ def _check_views(views: Tensor | None, present: Tensor | Sequence[bool] | None) 
             f"got {list(views.shape)}"
         )
     check_pictures(views, "views", "[4, 3, H, W]")
-    known = torch.ones(NUM_VIEWS, dtype=torch.bool)
-    if present is not None:
-        known = torch.as_tensor(present, dtype=torch.bool, device="cpu")
-        if known.shape != (NUM_VIEWS,):
-            raise InputError(f"present: expected {NUM_VIEWS} flags, got {list(known.shape)}")
+    if present is None:
+        return None
+    known = torch.as_tensor(present, dtype=torch.bool).cpu()
+    if known.shape != (NUM_VIEWS,):
+        raise InputError(f"present: expected {NUM_VIEWS} flags, got {list(known.shape)}")
     return None if known.all() else known
+
+
+def _source(frames: Frames, fps: float | None) -> FrameSource:
+    if fps is not None:
+        check_fps(fps)
+    if isinstance(frames, Tensor):
+        return TensorFrames(frames, DEFAULT_FPS if fps is None else fps)
+    if isinstance(frames, str | os.PathLike):
+        from l4gm.pipeline.prepare import prepare_video
+
+        return prepare_video(Path(frames), fps=fps)
+    return frames if fps is None else _Retimed(frames, fps)
+
+
+class _Retimed:
+    """A prepared video played at another rate."""
+
+    def __init__(self, source: FrameSource, fps: float) -> None:
+        self.fps = fps
+        self.num_frames = source.num_frames
+        self.frames = source.frames
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:

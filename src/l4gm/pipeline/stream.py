@@ -1,0 +1,219 @@
+"""The way of one video through the stages, piece by piece, in memory that does not grow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l4gm.errors import InputError
+from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.chunks import (
+    Chunk,
+    ChunkState,
+    Reconstruct,
+    reconstruct_chunk,
+    reconstruct_chunks,
+)
+from l4gm.pipeline.first_guess import (
+    MissingViews,
+    state_from_aligned_views,
+    state_with_missing_views,
+)
+from l4gm.pipeline.frames import FrameSource, check_pictures, checked_frames, to_stage_size
+from l4gm.pipeline.interpolate import RATE, Interpolator, interpolated_length
+from l4gm.pipeline.report import PipelineReport, Progress
+from l4gm.pipeline.rig import InputRig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What a stream is made of.
+
+    Args:
+        reconstruct: the reconstruction network.
+        interpolate: the interpolation network, or None.
+        multiview: the generator of views, or None.
+        rig: the canonical cameras.
+        chunk_frames, pairs_per_batch, missing_views: as in `VideoTo4D`.
+        views: [4, 3, S, S] given views of the first frame, or None.
+        known: [4] bool, which of them are given; None for all.
+        align: whether they are to be turned to match the first frame.
+        seed: for the generator of views.
+    """
+
+    reconstruct: Reconstruct
+    interpolate: Reconstruct | None
+    multiview: MultiViewGenerator | None
+    rig: InputRig
+    chunk_frames: int
+    pairs_per_batch: int
+    missing_views: MissingViews
+    views: Tensor | None
+    known: Tensor | None
+    align: bool
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamPosition:
+    """Where a stream stands after a piece: all that is needed to go on from there.
+
+    Args:
+        num_frames: frames of the video that are done.
+        views: [4, 3, S, S], canonical pictures for the next chunk.
+        chunk_frames: T of the next chunk.
+        last: [1, 4, 3, S, S], the pictures of the last frame, for interpolation, or None.
+    """
+
+    num_frames: int
+    views: Tensor
+    chunk_frames: int
+    last: Tensor | None
+
+
+class SequenceStream(Iterator[GaussianSequence]):
+    """The pieces of a result, in order; made by `VideoTo4D.stream`.
+
+    Attributes:
+        num_frames: how many frames all pieces hold together.
+        fps: their rate.
+        camera: [], the input video's camera.
+        report: what has been done so far.
+        position: where the stream stands; give it to `VideoTo4D.stream` to go on from there with
+            the same result. None before the first piece.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        stages: Stages,
+        progress: Progress,
+        report: PipelineReport,
+        resume: StreamPosition | None = None,
+    ) -> None:
+        interpolated = stages.interpolate is not None
+        count = source.num_frames
+        self.num_frames = interpolated_length(count) if interpolated else count
+        self.fps = source.fps * RATE if interpolated else source.fps
+        self.camera = stages.rig.cameras(stages.rig.render_size)[0]
+        self.report = report
+        self.position = resume
+        self._source = source
+        self._stages = stages
+        self._progress = progress
+        self._device = stages.rig.device
+        self._pieces = self._run(resume)
+
+    def __next__(self) -> GaussianSequence:
+        gaussians = next(self._pieces)
+        # A clone made outside inference mode is a normal tensor, which autograd accepts.
+        piece = GaussianSequence(gaussians.map(torch.clone), self.fps, self.camera)
+        self.report.num_output_frames += len(piece)
+        return piece
+
+    def _run(self, resume: StreamPosition | None) -> Iterator[Gaussians]:
+        """Gaussians [k, N] of consecutive output frames."""
+        stages = self._stages
+        chunks = self._chunks(resume)
+        if stages.interpolate is None:
+            for chunk in chunks:
+                self._stand_after(chunk, None)
+                yield chunk.gaussians
+            return
+        last = None if resume is None else resume.last
+        interpolator = Interpolator(stages.interpolate, stages.rig, stages.pairs_per_batch, last)
+        for chunk in chunks:
+            with self.report.stage("interpolate", self._device):
+                known = interpolator.push(chunk.frames, chunk.gaussians)
+            self._progress("interpolate", self.report.num_frames, self._source.num_frames)
+            if known is not None:
+                self._stand_after(chunk, interpolator.last)
+                yield known
+        owed = interpolator.finish()
+        if owed is not None:
+            yield owed
+
+    def _stand_after(self, chunk: Chunk, last: Tensor | None) -> None:
+        self.position = StreamPosition(
+            num_frames=self.report.num_frames,
+            views=chunk.state.views,
+            chunk_frames=chunk.chunk_frames,
+            last=last,
+        )
+
+    def _chunks(self, resume: StreamPosition | None) -> Iterator[Chunk]:
+        stages, report = self._stages, self.report
+        if resume is None:
+            chunk_frames = stages.chunk_frames
+            coming = self._frames(0)
+            first = next(coming, None)
+            if first is None:
+                raise InputError("frames: the video has no frames, expected at least one")
+            state = self._first_state(first)
+            frames: Iterator[Tensor] = chain([first], coming)
+        else:
+            chunk_frames = resume.chunk_frames
+            report.num_frames = resume.num_frames
+            state = ChunkState(views=resume.views, continues=chunk_frames > 1)
+            frames = self._frames(resume.num_frames - int(state.continues))
+        steps = reconstruct_chunks(
+            stages.reconstruct, stages.rig, state, frames, chunk_frames, self._timed_step
+        )
+        for chunk in steps:
+            report.num_frames += len(chunk.frames)
+            report.num_chunks += 1
+            self._progress("reconstruct", report.num_frames, self._source.num_frames)
+            yield chunk
+
+    def _first_state(self, frame: Tensor) -> ChunkState:
+        """The canonical views of the first frame [3, S, S], by the road that is open."""
+        stages, report, total = self._stages, self.report, self._source.num_frames
+        views, origin = stages.views, "given"
+        if views is None and stages.multiview is not None:
+            self._progress("views", 0, total)
+            with report.stage("views", self._device):
+                views, origin = self._generate(stages.multiview, frame), "generated"
+        if views is None or stages.known is not None:
+            report.first_guess = stages.missing_views
+            self._progress("first guess", 0, total)
+            return state_with_missing_views(
+                stages.reconstruct,
+                stages.rig,
+                frame,
+                views,
+                stages.known,
+                stages.missing_views,
+                report,
+            )
+        if origin == "given" and not stages.align:
+            report.first_guess = origin
+            return ChunkState(views=views)
+        report.first_guess = f"{origin}, aligned"
+        self._progress("align", 0, total)
+        return state_from_aligned_views(stages.reconstruct, stages.rig, frame, views, report)
+
+    @torch.inference_mode()
+    def _generate(self, multiview: MultiViewGenerator, frame: Tensor) -> Tensor:
+        views = multiview(frame, elevation=self._stages.rig.elevation, seed=self._stages.seed)
+        check_pictures(views, "generated views", "[4, 3, H, W]")
+        return to_stage_size(views.to(frame).clamp(0, 1))
+
+    def _timed_step(self, *args: Any) -> tuple[Gaussians, ChunkState]:
+        with self.report.stage("reconstruct", self._device):
+            return reconstruct_chunk(*args)
+
+    def _frames(self, start: int) -> Iterator[Tensor]:
+        """The checked frames; the time spent waiting for them goes to "prepare"."""
+        frames = checked_frames(self._source, self._device, start)
+        while True:
+            with self.report.stage("prepare", self._device):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
