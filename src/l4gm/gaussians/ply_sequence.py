@@ -56,12 +56,32 @@ def write_ply_sequence(
     for index, path in _frames(folder).items():
         if index >= len(sequence):
             path.unlink()
+    write_index(
+        folder,
+        num_frames=len(sequence),
+        num_gaussians=sequence.gaussians.num_gaussians,
+        fps=sequence.fps,
+        up=up,
+    )
+
+
+def write_index(
+    folder: Path, *, num_frames: int, num_gaussians: int, fps: float, up: Up = "y"
+) -> None:
+    """Write sequence.json beside frames that were written one by one; it makes the folder whole.
+
+    Args:
+        folder: holds frame_0000.ply ..., written by `write_ply` without pruning.
+        num_frames, num_gaussians: T and N.
+        fps: frames per second.
+        up: the files' up axis.
+    """
     document = {
         "format": FORMAT,
         "version": 1,
-        "fps": sequence.fps,
-        "num_frames": len(sequence),
-        "num_gaussians": sequence.gaussians.num_gaussians,
+        "fps": fps,
+        "num_frames": num_frames,
+        "num_gaussians": num_gaussians,
         "up": up,
     }
     with atomic_file(folder / INDEX_NAME) as partial:
