@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import torch
 
@@ -187,7 +190,9 @@ def _fetch(repository: str, filename: str, *, required: bool, download: bool) ->
     if isinstance(cached, str):
         return Path(cached)
     reason = "it is not on this machine"
-    if download:
+    if download and not _hub_answers():
+        reason = "it is not on this machine, and the hub cannot be reached"
+    elif download:
         logger.info("downloading %s of %s", filename, repository)
         try:
             return Path(hf_hub_download(repository, filename))
@@ -203,6 +208,23 @@ def _fetch(repository: str, filename: str, *, required: bool, download: bool) ->
         f"{names} from https://huggingface.co/{repository}/tree/main, and put them in "
         f"{offline_folder(repository)} or give their folder as the model"
     )
+
+
+def _hub_answers() -> bool:
+    """Whether to try a download: without a network the hub's client retries for half a minute."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    address = urlsplit(constants.ENDPOINT)
+    if address.hostname is None or urllib.request.getproxies().get(address.scheme):
+        return True
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname, port), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 _stated: set[str] = set()
