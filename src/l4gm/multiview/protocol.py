@@ -22,7 +22,8 @@ class MultiViewGenerator(Protocol):
         Args:
             image: [3, H, W] float32 in [0, 1], square, the object centred on white, seen from
                 azimuth 0.
-            elevation: of the camera that took the picture, degrees, > 0 is above; all views have it.
+            elevation: of the camera that took the picture, degrees, > 0 is above; all
+                views have it.
             seed: the same image, elevation and seed give the same views on the same device.
 
         Returns:

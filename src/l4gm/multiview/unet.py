@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from l4gm.multiview.unet_layers import (
-    Conditions,
     ConditionedSequence,
+    Conditions,
     CrossViewTransformer,
     Downsample,
     Resampler,

@@ -238,6 +238,23 @@ class ResamplerAttention(nn.Module):
         return self.to_out(attend(self.to_q(queries), key, value, _RESAMPLER_HEADS))
 
 
+class ResamplerLayer(nn.ModuleList):
+    """Attention (0), then a per-token network (1), each with a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        feed_forward = nn.Sequential(
+            nn.LayerNorm(channels),
+            nn.Linear(channels, 4 * channels, bias=False),
+            nn.GELU(),
+            nn.Linear(4 * channels, channels, bias=False),
+        )
+        super().__init__([ResamplerAttention(channels), feed_forward])
+
+    def forward(self, tokens: Tensor, queries: Tensor) -> Tensor:  # [B, L, C], [B, Q, C] -> 2nd
+        queries = queries + self[0](tokens, queries)
+        return queries + self[1](queries)
+
+
 class Resampler(nn.Module):
     """Perceiver: the CLIP tokens of a picture, any number of them, become a few context tokens.
 
@@ -253,25 +270,11 @@ class Resampler(nn.Module):
         self.proj_in = nn.Linear(image_channels, channels)
         self.proj_out = nn.Linear(channels, channels)
         self.norm_out = nn.LayerNorm(channels)
-        self.layers = nn.ModuleList(
-            nn.ModuleList(
-                [
-                    ResamplerAttention(channels),
-                    nn.Sequential(
-                        nn.LayerNorm(channels),
-                        nn.Linear(channels, 4 * channels, bias=False),
-                        nn.GELU(),
-                        nn.Linear(4 * channels, channels, bias=False),
-                    ),
-                ]
-            )
-            for _ in range(_RESAMPLER_DEPTH)
-        )
+        self.layers = nn.ModuleList(ResamplerLayer(channels) for _ in range(_RESAMPLER_DEPTH))
 
     def forward(self, image_embeds: Tensor) -> Tensor:  # [B, L, C'] -> [B, Q, C]
         tokens = self.proj_in(image_embeds)
         queries = self.latents.expand(len(tokens), -1, -1)
-        for attention, feed_forward in self.layers:
-            queries = queries + attention(tokens, queries)
-            queries = queries + feed_forward(queries)
+        for layer in self.layers:
+            queries = layer(tokens, queries)
         return self.norm_out(self.proj_out(queries))

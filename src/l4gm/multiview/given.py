@@ -1,0 +1,134 @@
+"""Views that the user gives: a folder of up to four pictures of the first frame."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+from torch.nn import functional
+
+from l4gm.errors import InputError
+from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)
+_SMALLEST_PX = 16
+_FORM = (
+    "expected pictures named by azimuth (0.png, 90.png, 180.png, 270.png; some may be missing), "
+    "or exactly four in the order of their names"
+)
+
+
+def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
+    """Read the views of the first frame from a folder.
+
+    The pictures are square, of one size, the object centred and as large as in the video, on
+    transparent or white. Where the last number in each name is 0, 90, 180 or 270 (as in `90.png`,
+    `view_090.png`; -90 is 270), it says the azimuth, and views may be missing. Otherwise four
+    pictures are needed, and their names, numbers compared as numbers, say the order 0, 90, 180,
+    270. Files that are no pictures by their suffix, and hidden ones, are left alone.
+
+    Args:
+        folder: where the pictures lie.
+
+    Returns:
+        views: [4, 3, 256, 256] float32 in [0, 1] on white, azimuths 0, 90, 180, 270; white where
+            there is none. Larger pictures are averaged down, smaller ones interpolated up.
+        present: [4] bool, which were given; at least one is.
+
+    Raises:
+        InputError: no such folder, another number of pictures, two of one azimuth, a picture that
+            cannot be read, is not square, is smaller than 16 px or of another size than the rest.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of views; {_FORM}")
+    names = [
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+    ]
+    path_of_view = _assign(folder, sorted(names, key=_natural_order))
+    views = torch.ones(_NUM_VIEWS, 3, VIEW_SIZE_PX, VIEW_SIZE_PX)
+    present = torch.zeros(_NUM_VIEWS, dtype=torch.bool)
+    first: tuple[Path, int] | None = None
+    for index, path in path_of_view.items():
+        picture = _read(path)
+        first = first or (path, picture.shape[-1])
+        if picture.shape[-1] != first[1]:
+            raise InputError(
+                f"{path}: a view of {picture.shape[-1]} px, but {first[0].name} has {first[1]} px; "
+                "expected one size, with the object at one scale in all views"
+            )
+        log.info("view at azimuth %d: %s", VIEW_AZIMUTHS_DEGREES[index], path)
+        views[index] = _resize(picture)
+        present[index] = True
+    return views, present
+
+
+def _assign(folder: Path, paths: list[Path]) -> dict[int, Path]:
+    """Which file is which view: {index of the view: path}, in the order of the views."""
+    azimuths = [_azimuth_degrees(path.stem) for path in paths]
+    if paths and all(azimuth in VIEW_AZIMUTHS_DEGREES for azimuth in azimuths):
+        path_of_view: dict[int, Path] = {}
+        for azimuth, path in zip(azimuths, paths, strict=True):
+            index = VIEW_AZIMUTHS_DEGREES.index(azimuth or 0)
+            if index in path_of_view:
+                raise InputError(
+                    f"{folder}: {path_of_view[index].name} and {path.name} are both named as "
+                    f"azimuth {azimuth}; {_FORM}"
+                )
+            path_of_view[index] = path
+        return dict(sorted(path_of_view.items()))
+    if len(paths) != _NUM_VIEWS:
+        found = ", ".join(path.name for path in paths[: _NUM_VIEWS + 1]) or "none"
+        more = " ..." if len(paths) > _NUM_VIEWS + 1 else ""
+        raise InputError(f"{folder}: {len(paths)} pictures ({found}{more}); {_FORM}")
+    return dict(enumerate(paths))
+
+
+def _azimuth_degrees(stem: str) -> int | None:
+    """The last number of a name, turned into 0..359; a minus counts where nothing precedes it."""
+    numbers = re.findall(r"(?:(?<![^\W_])-)?\d+", stem)
+    return int(numbers[-1]) % 360 if numbers else None
+
+
+def _natural_order(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.findall(r"\d+|\D+", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def _read(path: Path) -> Tensor:
+    """[3, S, S] float32 in [0, 1] on white."""
+    try:
+        with Image.open(path) as image:
+            picture = ImageOps.exif_transpose(image)
+            width, height = picture.size
+            if width != height or width < _SMALLEST_PX:
+                raise InputError(
+                    f"{path}: a view of {width} x {height} px; expected a square of at least "
+                    f"{_SMALLEST_PX} px"
+                )
+            values = np.asarray(picture.convert("RGBA"))
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a picture that can be read ({error})") from error
+    rgba = torch.from_numpy(values.copy()).permute(2, 0, 1).float() / 255
+    color, alpha = rgba[:3], rgba[3:]
+    return color * alpha + (1 - alpha)
+
+
+def _resize(picture: Tensor) -> Tensor:
+    """[3, S, S] -> [3, 256, 256]: by area where it shrinks, as the frames of the video."""
+    size = (VIEW_SIZE_PX, VIEW_SIZE_PX)
+    mode = "area" if picture.shape[-1] > VIEW_SIZE_PX else "bilinear"
+    return functional.interpolate(picture[None], size, mode=mode)[0]
