@@ -10,6 +10,7 @@ from l4gm.gaussians.ply import Up, read_ply, write_ply
 from l4gm.gaussians.ply_sequence import is_ply_sequence, read_ply_sequence, write_ply_sequence
 from l4gm.gaussians.sequence_file import read_sequence, write_sequence
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.viewer.player import write_player
 
 _ONE_FRAME_FPS = 1.0
 _KNOWN = (
@@ -60,8 +61,6 @@ def save(
     elif kind == ".safetensors":
         write_sequence(path, sequence)
     else:
-        from l4gm.viewer.player import write_player
-
         write_player(path, sequence, title=title or path.stem, input_video=input_video)
 
 

@@ -1,0 +1,175 @@
+// Draws one sorted frame with WebGL 2. Splats are blended, farthest first, into a half-float
+// picture (8 bits would round at each of many thin layers), then laid over the background.
+
+const TEXTURE_WIDTH = 1024;
+
+class Renderer {
+  /** `sources`: the four shaders' texts by file name; `ranges`: the payload's quantisation. */
+  constructor(gl, sources, ranges) {
+    this.gl = gl;
+    this.ranges = ranges;
+    this.splat = new Program(gl, sources["splat.vert"], sources["splat.frag"]);
+    this.screen = new Program(gl, sources["screen.vert"], sources["screen.frag"]);
+    this.half = Boolean(gl.getExtension("EXT_color_buffer_float") ||
+                        gl.getExtension("EXT_color_buffer_half_float"));
+    this.geometry = dataTexture(gl);
+    this.colors = dataTexture(gl);
+    this.orderBuffer = gl.createBuffer();
+    this.orderArray = gl.createVertexArray();
+    gl.bindVertexArray(this.orderArray);
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.orderBuffer);
+    gl.enableVertexAttribArray(0);
+    gl.vertexAttribIPointer(0, 1, gl.UNSIGNED_INT, 0, 0);
+    gl.vertexAttribDivisor(0, 1);
+    this.emptyArray = gl.createVertexArray();
+    this.layers = gl.createFramebuffer();
+    this.layersTexture = dataTexture(gl);
+    this.layersSize = "";
+    this.count = 0;
+  }
+
+  /** Uploads a frame's Gaussians. */
+  setFrame(geometry, colors) {
+    const gl = this.gl;
+    const rows = colors.length / 4 / TEXTURE_WIDTH;
+    gl.bindTexture(gl.TEXTURE_2D, this.geometry);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32UI, TEXTURE_WIDTH, rows, 0,
+                  gl.RGBA_INTEGER, gl.UNSIGNED_INT, geometry);
+    gl.bindTexture(gl.TEXTURE_2D, this.colors);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, TEXTURE_WIDTH, rows, 0,
+                  gl.RGBA, gl.UNSIGNED_BYTE, colors);
+  }
+
+  /** Uploads the order in which to draw them. */
+  setOrder(order) {
+    const gl = this.gl;
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.orderBuffer);
+    gl.bufferData(gl.ARRAY_BUFFER, order, gl.DYNAMIC_DRAW);
+    this.count = order.length;
+  }
+
+  /** Draws into a framebuffer (null: the canvas); `background` is [red, green, blue] in 0..1. */
+  draw(camera, width, height, background, framebuffer = null) {
+    const gl = this.gl;
+    this.resizeLayers(width, height);
+    gl.viewport(0, 0, width, height);
+
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.layers);
+    gl.clearColor(0, 0, 0, 0);
+    gl.clear(gl.COLOR_BUFFER_BIT);
+    gl.enable(gl.BLEND);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    this.drawSplats(camera, width, height);
+    gl.disable(gl.BLEND);
+
+    gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
+    gl.useProgram(this.screen.program);
+    gl.bindVertexArray(this.emptyArray);
+    bindTexture(gl, 0, this.layersTexture);
+    gl.uniform1i(this.screen.uniform("splats"), 0);
+    gl.uniform3fv(this.screen.uniform("background"), background);
+    gl.drawArrays(gl.TRIANGLES, 0, 3);
+  }
+
+  drawSplats(camera, width, height) {
+    const { gl, splat, ranges } = this;
+    const steps = (lower, upper, count) => (upper - lower) / count;
+    gl.useProgram(splat.program);
+    gl.bindVertexArray(this.orderArray);
+    bindTexture(gl, 0, this.geometry);
+    bindTexture(gl, 1, this.colors);
+    gl.uniform1i(splat.uniform("geometry"), 0);
+    gl.uniform1i(splat.uniform("colors"), 1);
+    gl.uniformMatrix4fv(splat.uniform("camera_from_world"), false, camera.cameraFromWorld());
+    gl.uniform4fv(splat.uniform("intrinsics"), camera.intrinsics(width, height));
+    gl.uniform2f(splat.uniform("size_px"), width, height);
+    gl.uniform2f(splat.uniform("depth_range"), camera.near, camera.far);
+    gl.uniform3fv(splat.uniform("mean_lower"), ranges.lower);
+    gl.uniform3fv(splat.uniform("mean_step"),
+                  ranges.lower.map((lower, i) => steps(lower, ranges.upper[i], 65535)));
+    gl.uniform2f(splat.uniform("log_scale"), ranges.logScaleLower,
+                 steps(ranges.logScaleLower, ranges.logScaleUpper, 255));
+    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.count);
+  }
+
+  /** The picture as RGBA bytes, top row first, drawn at a size of its own. */
+  capture(camera, width, height, background) {
+    const gl = this.gl;
+    const framebuffer = gl.createFramebuffer();
+    const picture = gl.createRenderbuffer();
+    gl.bindRenderbuffer(gl.RENDERBUFFER, picture);
+    gl.renderbufferStorage(gl.RENDERBUFFER, gl.RGBA8, width, height);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer);
+    gl.framebufferRenderbuffer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.RENDERBUFFER, picture);
+    this.draw(camera, width, height, background, framebuffer);
+    const upward = new Uint8Array(width * height * 4);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, upward);
+    gl.deleteFramebuffer(framebuffer);
+    gl.deleteRenderbuffer(picture);
+    const pixels = new Uint8Array(upward.length);
+    for (let row = 0; row < height; row++) {
+      const from = (height - 1 - row) * width * 4;
+      pixels.set(upward.subarray(from, from + width * 4), row * width * 4);
+    }
+    return pixels;
+  }
+
+  resizeLayers(width, height) {
+    const gl = this.gl;
+    if (this.layersSize === `${width}x${height}`) return;
+    this.layersSize = `${width}x${height}`;
+    gl.bindTexture(gl.TEXTURE_2D, this.layersTexture);
+    if (this.half) {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA16F, width, height, 0, gl.RGBA, gl.HALF_FLOAT, null);
+    } else {
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
+    }
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.layers);
+    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D,
+                            this.layersTexture, 0);
+  }
+}
+
+/** A linked pair of shaders. */
+class Program {
+  constructor(gl, vertexSource, fragmentSource) {
+    this.gl = gl;
+    this.program = gl.createProgram();
+    this.locations = new Map();
+    for (const [kind, source] of [[gl.VERTEX_SHADER, vertexSource],
+                                  [gl.FRAGMENT_SHADER, fragmentSource]]) {
+      const shader = gl.createShader(kind);
+      gl.shaderSource(shader, source.trim());
+      gl.compileShader(shader);
+      gl.attachShader(this.program, shader);
+      if (!gl.getShaderParameter(shader, gl.COMPILE_STATUS) && !gl.isContextLost()) {
+        throw new Error(`shader: ${gl.getShaderInfoLog(shader)}`);
+      }
+    }
+    gl.linkProgram(this.program);
+    if (!gl.getProgramParameter(this.program, gl.LINK_STATUS) && !gl.isContextLost()) {
+      throw new Error(`shaders: ${gl.getProgramInfoLog(this.program)}`);
+    }
+  }
+
+  uniform(name) {
+    if (!this.locations.has(name)) {
+      this.locations.set(name, this.gl.getUniformLocation(this.program, name));
+    }
+    return this.locations.get(name);
+  }
+}
+
+/** A texture that is read texel by texel. */
+function dataTexture(gl) {
+  const texture = gl.createTexture();
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
+  gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
+  return texture;
+}
+
+function bindTexture(gl, unit, texture) {
+  gl.activeTexture(gl.TEXTURE0 + unit);
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+}
