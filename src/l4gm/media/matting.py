@@ -88,6 +88,11 @@ def choose_matting(frames: Sequence[Tensor], source: str) -> Matting:
     )
 
 
+def keep_as_is(frames: Sequence[Tensor]) -> Matting:
+    """No background removal: an alpha channel is used, else the whole frame is the object."""
+    return AlphaChannel() if frames[0].shape[-1] == 4 else Opaque()
+
+
 class AlphaChannel:
     """The video's own alpha channel."""
 
@@ -121,7 +126,7 @@ class UniformKey:
     What belongs to the background: pixels of its colour that are connected with the frame's border
     through such pixels. White areas inside the object therefore stay. Where the colour is neither
     near white nor near black, enclosed areas of exactly that colour (seen through a loop, say) are
-    background too.
+    background too. A clip on a background brighter or darker from place to place is not for it.
 
     Alpha in the band along the silhouette: the pixel's distance from the background colour
     relative to the largest distance nearby, on the object. The old background is subtracted in
@@ -143,7 +148,8 @@ class UniformKey:
     MAX_NOISE = 9.0
     BAND_PX = 2
     REACH_PX = 3
-    SPECK_SHARE = 2e-4  # of the picture: a smaller region away from the object is noise
+    SPECK_SHARE = 4e-4  # of the picture: a smaller region apart from the object is noise ...
+    STRONG_SPECK_SHARE = 3e-5  # ... unless it stands out clearly
 
     @classmethod
     def estimate(cls, frames: Sequence[Tensor]) -> UniformKey | None:
@@ -176,7 +182,7 @@ class UniformKey:
         inside = torch.from_numpy(self._silhouette(distance))[None, None].float()
         distance = distance[None, None] * inside
         # Far from the background alpha is 1; in the band it follows the colour.
-        core = 1 - _dilate(1 - inside, self.BAND_PX)
+        core = _erode(inside, self.BAND_PX)
         floor = min(self.tolerance, 2 * self.noise)
         nearby = _dilate(distance, self.REACH_PX)
         ratio = (distance - floor) / (0.9 * nearby - floor).clamp_min(1)
@@ -203,13 +209,43 @@ class UniformKey:
         return distance
 
     def _silhouette(self, distance: Tensor) -> NDArray[np.bool_]:
-        """[H, W] all that is not background, specks removed."""
+        """[H, W] all that is not background, without compression noise beside the object.
+
+        The ringing of video codecs is weak (near the background's colour) and either thin or
+        small; the object's pale parts are thicker and larger.
+        """
         height, width = distance.shape
         like_background = distance.numpy() <= self.tolerance
         outside = connected_to(like_background, border(height, width))
-        labels, areas = label_components(~outside)
-        areas[0] = 0
-        keep = areas >= max(4, self.SPECK_SHARE * distance.numel())
+        if not self._is_near_extreme():
+            outside |= self._enclosed(like_background & ~outside, distance.numpy())
+        inside = torch.from_numpy(~outside)[None, None].float()
+        strong = (distance > 4 * self.tolerance)[None, None].float()
+        thick = _dilate(_erode(inside, self.BAND_PX), self.BAND_PX)
+        # Next to strong pixels the soft edge of a sharp object is weak and thin as well.
+        solid = (inside * torch.maximum(thick, _dilate(strong, 1)) > 0)[0, 0].numpy()
+        labels, areas = label_components(solid)
+        strength = np.zeros(len(areas), np.float32)
+        np.maximum.at(strength, labels, distance.numpy())
+        pixels = distance.numel()
+        keep = areas >= self.SPECK_SHARE * pixels
+        keep |= (areas >= self.STRONG_SPECK_SHARE * pixels) & (strength > 4 * self.tolerance)
+        keep[0] = False
+        return keep[labels]
+
+    def _is_near_extreme(self) -> bool:
+        """Whether objects have areas of this colour too: near white and near black."""
+        return min(self.color) > 225 or max(self.color) < 30
+
+    def _enclosed(
+        self, mask: NDArray[np.bool_], distance: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """[H, W] the regions of `mask` that show the background through a hole of the object."""
+        labels, areas = label_components(mask)
+        total = np.bincount(labels.reshape(-1), distance.reshape(-1), minlength=len(areas))
+        keep = areas >= self.SPECK_SHARE * mask.size
+        keep &= total <= self.tolerance / 2 * areas
+        keep[0] = False
         return keep[labels]
 
 
@@ -230,4 +266,11 @@ def _dominant_color(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _dilate(image: Tensor, radius_px: int) -> Tensor:
     """[1, 1, H, W]: the largest value in the square of this radius."""
-    return functional.max_pool2d(image, 2 * radius_px + 1, stride=1, padding=radius_px)
+    width = 2 * radius_px + 1
+    rows = functional.max_pool2d(image, (width, 1), stride=1, padding=(radius_px, 0))
+    return functional.max_pool2d(rows, (1, width), stride=1, padding=(0, radius_px))
+
+
+def _erode(image: Tensor, radius_px: int) -> Tensor:
+    """[1, 1, H, W]: the smallest value in the square; beyond the picture it goes on as inside."""
+    return -_dilate(-image, radius_px)

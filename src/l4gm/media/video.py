@@ -25,6 +25,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media import images
+from l4gm.media.frames import frame_levels, frame_rate, upright
 from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX, FrameRateResampler, VideoInfo
 
 logger = logging.getLogger(__name__)
@@ -159,20 +160,6 @@ def write_video(
     return count
 
 
-def frame_rate(fps: float) -> Fraction:
-    """The rate as FFmpeg wants it; 29.97 and its like become 30000/1001.
-
-    Raises:
-        ValueError: if it is not positive and finite.
-    """
-    if not 0 < fps < float("inf"):
-        raise ValueError(f"fps must be positive, got {fps}")
-    ntsc = Fraction(round(fps) * 1000, 1001)
-    if ntsc and abs(float(ntsc) - fps) < 1e-3 * fps / 2 and abs(round(fps) - fps) > 1e-6:
-        return ntsc
-    return Fraction(fps).limit_denominator(1000)
-
-
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
@@ -195,7 +182,7 @@ class _Decoder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._container = av.open(str(path), metadata_errors="replace")
+            self._container = av.open(str(path.absolute()), metadata_errors="replace")
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(
                 f"{path}: not a video, or cut off before its index ({_reason(error)}); {EXPECTED}"
@@ -227,23 +214,26 @@ class _Decoder:
                 return float(rate)
         return FALLBACK_FPS
 
+    @property
+    def _duration_seconds(self) -> float | None:
+        stream = self._stream
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        if self._container.duration and len(self._container.streams) == 1:
+            return self._container.duration / av.time_base
+        return None
+
     def info(self) -> VideoInfo:
         picture = next(self._pictures(), None)
-        if picture is None:
-            raise InputError(f"{self.path}: no frame can be decoded; encode the video again")
+        assert picture is not None  # else _pictures has raised
         stream = self._stream
         frame = _to_tensor(picture, _form_of(picture, stream.sample_aspect_ratio))
-        duration = None
-        if stream.duration and stream.time_base:
-            duration = float(stream.duration * stream.time_base)
-        elif self._container.duration:
-            duration = self._container.duration / av.time_base
         return VideoInfo(
             width=frame.shape[1],
             height=frame.shape[0],
             fps=self.fps,
             num_frames=stream.frames or None,
-            duration_seconds=duration,
+            duration_seconds=self._duration_seconds,
             codec=self._codec.name,
             has_alpha=frame.shape[2] == 4,
             rotation_degrees=round(picture.rotation / 90) * 90 % 360,
@@ -261,10 +251,16 @@ class _Decoder:
                 time = float(picture.pts * self._stream.time_base)
             count += 1
             yield _to_tensor(picture, form), time
+        self._warn_if_short(count)
+
+    def _warn_if_short(self, count: int) -> None:
+        """Say so if clearly fewer frames came than the container declares."""
         declared = self._stream.frames
-        if count and declared and count < declared:
+        if not declared and self._duration_seconds:
+            declared = int(0.95 * self._duration_seconds * self.fps) - 2
+        if count < declared:
             logger.warning(
-                "%s: %d of %d frames could be decoded; the file is cut off or damaged",
+                "%s: only the first %d frames of about %d can be decoded; the file is cut off",
                 self.path,
                 count,
                 declared,
@@ -283,8 +279,8 @@ class _Decoder:
         return self._codec
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Decoded pictures; the first damage is logged, whole pictures after it still come."""
-        damaged = False
+        """Decoded pictures; damage is logged, and what can be decoded after it still comes."""
+        damage: str | None = None
         found = False
         packets = self._container.demux(self._stream)
         while True:
@@ -296,9 +292,7 @@ class _Decoder:
             except (av.error.FFmpegError, OSError, ValueError) as error:
                 if isinstance(error, av.error.EOFError):
                     break
-                if not damaged:
-                    logger.warning("%s: damaged or cut off (%s)", self.path, _reason(error))
-                damaged = True
+                damage = damage or _reason(error)
                 continue
             found = found or bool(pictures)
             yield from pictures
@@ -307,6 +301,8 @@ class _Decoder:
                 f"{self.path}: not one frame can be decoded; the video is cut off or damaged: "
                 "encode it again"
             )
+        if damage:
+            logger.warning("%s: parts of the video are damaged (%s)", self.path, damage)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,25 +325,14 @@ def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameFor
 
 def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
     """uint8 [H, W, 3 or 4], upright."""
-    array = picture.to_ndarray(
+    picture_rgb = picture.reformat(
         width=form.width, height=form.height, format="rgba" if form.has_alpha else "rgb24"
     )
-    return torch.from_numpy(np.ascontiguousarray(_upright(array, picture)))
-
-
-def _upright(array: np.ndarray, picture: av.VideoFrame) -> np.ndarray:
-    """Apply the display matrix, rounded to quarter turns and mirrorings."""
+    array = np.asarray(picture_rgb.to_ndarray(), np.uint8)
     side_data = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side_data is None:
-        return array
-    # x' = a x + c y, y' = b x + d y, with y down (FFmpeg, libavutil/display.h).
-    a, b, _, c, d = np.frombuffer(bytes(side_data), np.int32)[:5].tolist()
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        mirror_x, mirror_y = a < 0, d < 0
-    else:
-        array = array.swapaxes(0, 1)
-        mirror_x, mirror_y = c < 0, b < 0
-    return array[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
+    if side_data is not None:
+        array = upright(array, np.frombuffer(bytes(side_data), np.int32))
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _reason(error: BaseException) -> str:
@@ -360,9 +345,9 @@ def _encode(path: Path, frames: Iterable[Tensor], fps: float, quality: int | Non
     count = 0
     stream: av.VideoStream | None = None
     size: tuple[int, ...] = ()
-    with av.open(str(path), "w", options=encoder.container_options) as container:
+    with av.open(str(path.absolute()), "w", options=encoder.container_options) as container:
         for frame in frames:
-            array = _to_array(frame)
+            array = frame_levels(frame)
             if stream is None:
                 size = array.shape
                 stream = _add_stream(container, encoder, size, fps, quality)
@@ -401,23 +386,6 @@ def _add_stream(
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = LIMITED_RANGE
     return stream
-
-
-def _to_array(frame: Tensor) -> np.ndarray:
-    """uint8 [H, W, 3 or 4] of either form of frame."""
-    if frame.ndim != 3:
-        raise ValueError(f"a frame must have 3 dimensions, got {list(frame.shape)}")
-    if frame.dtype == torch.uint8:
-        array = frame.detach().cpu().numpy()
-    else:
-        levels = frame.detach().float().clamp(0, 1).mul(255).round()
-        array = levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    if array.shape[2] not in (3, 4):
-        raise ValueError(
-            "a frame must be uint8 [H, W, 3 or 4] or float [3 or 4, H, W], "
-            f"got {frame.dtype} {list(frame.shape)}"
-        )
-    return array
 
 
 def _to_picture(array: np.ndarray, stream: av.VideoStream) -> av.VideoFrame:

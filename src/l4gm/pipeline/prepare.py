@@ -24,7 +24,7 @@ from torch.nn import functional
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX
-from l4gm.media.matting import Matting, Opaque, choose_matting
+from l4gm.media.matting import Matting, choose_matting, keep_as_is
 from l4gm.media.resample import Crop, crop_and_resize
 from l4gm.media.video import probe_video, read_frames
 
@@ -117,8 +117,8 @@ def prepare_video(
         size: width and height of the result in pixels.
         max_fps: higher frame rates are thinned to every (fps // max_fps)th frame, as in the
             released pipeline; up to just under twice this rate may be left.
-        matting: remove the background; without it the frames are taken as they are, with white
-            beside them if they are not square.
+        matting: remove the background; without it the frames are taken as they are, whole, with
+            white beside them if they are not square and behind them if they have an alpha channel.
         object_share: see above.
         max_frames: later frames are left out; None takes all.
         fps: frame rate of the source where it says none or a wrong one.
@@ -140,9 +140,9 @@ def prepare_video(
     sample = list(islice(clip.read(0, None), SAMPLE_FRAMES))
     if not sample:
         raise InputError(f"{clip.name}: no frames")
-    method: Matting = choose_matting(sample, clip.name) if matting else Opaque()
+    method = choose_matting(sample, clip.name) if matting else keep_as_is(sample)
     height, width = sample[0].shape[:2]
-    found = _survey(clip, method, on_frame)
+    found = _survey(clip, method if matting else None, on_frame)
     report = clip.report | {"matting": method.name, "frames": found.num_frames}
     if matting:
         crop, reason = _choose_crop(found, width, height, object_share, clip.name)
@@ -286,10 +286,11 @@ class _Survey:
         )
 
 
-def _survey(clip: _Clip, method: Matting, on_frame: Callable[[int], None] | None) -> _Survey:
+def _survey(clip: _Clip, method: Matting | None, on_frame: Callable[[int], None] | None) -> _Survey:
+    """Look at all frames; without a method they are only counted."""
     found = _Survey()
     for frame in clip.read(0, None):
-        if isinstance(method, Opaque):
+        if method is None:
             found.num_frames += 1
         else:
             scale = max(1, min(frame.shape[:2]) // MASK_SIDE_PX)
@@ -302,6 +303,12 @@ def _survey(clip: _Clip, method: Matting, on_frame: Callable[[int], None] | None
 def _choose_crop(
     found: _Survey, width: int, height: int, object_share: float, name: str
 ) -> tuple[Crop, str]:
+    if found.frames_without_background > found.num_frames / 2:
+        raise InputError(
+            f"{name}: {found.frames_without_background} of {found.num_frames} frames are not on "
+            "the background of the first ones; cut the video to one shot, remove its background, "
+            "or take the frames as they are with --no-matting"
+        )
     if found.box is None:
         raise InputError(
             f"{name}: no object found, all frames show background only; expected a video of one "
