@@ -13,6 +13,9 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.model.l4gm import L4GM
+from l4gm.model.sources import resolve_weights
+from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.chunks import Reconstruct
 from l4gm.pipeline.device import device_of, find_device, in_device_precision
@@ -30,6 +33,9 @@ from l4gm.pipeline.rig import NUM_VIEWS, InputRig
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition
 
 logger = logging.getLogger(__name__)
+
+# Metadata of a reconstruction weight file: the T that the network works best with.
+CHUNK_FRAMES_KEY = "chunk_frames"
 
 Frames = str | os.PathLike[str] | Tensor | FrameSource
 
@@ -89,17 +95,25 @@ class VideoTo4D:
         Args:
             name: "mini" (bundled), "official" (the paper's, from the hub), or a folder.
             device: "auto" (CUDA, else MPS, else CPU) or a torch device.
-            options: further arguments of the constructor.
+            options: further arguments of the constructor; `chunk_frames` is by default what the
+                weight file says, or 16.
 
         Raises:
             InputError: weights that cannot be found or do not fit, or a device that is not there.
         """
-        from l4gm.model.l4gm import L4GM
-
         place = find_device(device)
-        reconstruction = L4GM.from_pretrained(name, kind="recon", device=place)
-        interpolation = L4GM.from_pretrained(name, kind="interp", device=place)
-        return cls(reconstruction, interpolation, device=place, **options)
+        files = resolve_weights(name)
+        trained_frames = read_header(files.recon).metadata.get(CHUNK_FRAMES_KEY)
+        if trained_frames is not None:
+            options.setdefault("chunk_frames", int(trained_frames))
+        return cls(
+            L4GM.from_pretrained(name, kind="recon", device=place),
+            None
+            if files.interp is None
+            else L4GM.from_pretrained(name, kind="interp", device=place),
+            device=place,
+            **options,
+        )
 
     def __call__(
         self,
