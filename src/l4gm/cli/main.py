@@ -1,0 +1,162 @@
+"""The `l4gm` command: finds the verb, runs it, and turns errors into one line and an exit code.
+
+Exit codes: 0 done, 1 it failed, 2 bad input, 130 interrupted, 143 terminated.
+
+A verb is a module with `EXAMPLES`, a frozen dataclass `Options` (the command line, made by tyro)
+and `run(options) -> None`. Only the module of the verb in use is imported, and torch only by `run`,
+so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from l4gm import __version__
+from l4gm.cli.usage import CommonOptions, UsageError, parse
+from l4gm.errors import InputError
+
+VERBS = {
+    "reconstruct": "turn a video of a moving object into an animated 3D object",
+    "view": "play an animated object in the browser",
+    "render": "draw an animated object as a video or as pictures",
+    "export": "write an animated object in another format",
+    "inspect": "say what an asset holds",
+    "train": "train a network",
+    "evaluate": "measure a network on objects whose truth is known",
+    "data": "make training data",
+    "doctor": "say what this machine has, what is missing, and how to get it",
+}
+
+FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived: unwinds the stack, so that temporary files are removed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; by default those of the process.
+
+    Returns:
+        the exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return 0
+    if arguments[0] == "--version":
+        print(f"l4gm {__version__}")
+        return 0
+    debug = "--debug" in arguments
+    try:
+        with _sigterm_unwinds():
+            _run(arguments[0], arguments[1:])
+            sys.stdout.flush()
+    except (InputError, UsageError) as error:
+        return _fail(error, str(error), BAD_INPUT, debug)
+    except KeyboardInterrupt as error:
+        return _fail(error, "interrupted; nothing was left half-written", INTERRUPTED, debug)
+    except Terminated as error:
+        return _fail(error, "terminated; nothing was left half-written", TERMINATED, debug)
+    except BrokenPipeError:
+        # The reader of our output has gone (`l4gm inspect ... | head`); say nothing, and keep
+        # Python from flushing into the closed pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except OSError as error:
+        return _fail(error, str(error), FAILED, debug)
+    except MemoryError as error:
+        text = "out of memory; try fewer frames (--max-frames) or a smaller size"
+        return _fail(error, text, FAILED, debug)
+    except Exception as error:  # the outermost edge: a bug, still without a wall of text
+        text = f"{type(error).__name__}: {error} (this is a bug; --debug shows where)"
+        return _fail(error, text, FAILED, debug)
+    return 0
+
+
+def _run(verb: str, arguments: list[str]) -> None:
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(VERBS)}"
+        raise UsageError(f"unknown command {verb!r}; {hint} (l4gm --help)")
+    module: Any = importlib.import_module(f"l4gm.cli.{verb}")
+    options = parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments)
+    if options is None:
+        return
+    _start_logging(options)
+    module.run(options)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {summary}" for verb, summary in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: l4gm COMMAND ...",
+            "",
+            "One video of a moving object in, an animated 3D Gaussian object out.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "examples:",
+            "  l4gm reconstruct cat.mp4 -o out/cat     # then open out/cat/index.html",
+            "  l4gm inspect out/cat",
+            "  l4gm render out/cat -o orbit.mp4",
+            "",
+            "l4gm COMMAND --help tells more; every command takes --debug (tracebacks) and",
+            "--verbose. l4gm --version says which version this is.",
+        ]
+    )
+
+
+def _start_logging(options: CommonOptions) -> None:
+    """Warnings of the package to stderr, one line each, marked like our errors."""
+    logger = logging.getLogger("l4gm")
+    logger.handlers.clear()
+    logger.propagate = False
+    logger.setLevel(logging.INFO if options.verbose else logging.WARNING)
+    logger.addHandler(_StderrHandler())
+
+
+class _StderrHandler(logging.Handler):
+    """Looks up sys.stderr at each message, which a progress bar replaces while it lives."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"l4gm: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+def _fail(error: BaseException, message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    print(f"l4gm: error: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+@contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    try:
+        before = signal.signal(signal.SIGTERM, handler)
+    except ValueError:  # not the main thread: whoever runs us there handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

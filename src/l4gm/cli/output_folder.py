@@ -1,0 +1,87 @@
+"""A result folder that appears under its name whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from l4gm.errors import InputError
+
+REPORT_NAME = "report.json"  # written last: a folder that has one is a result of ours
+
+
+@contextmanager
+def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; it takes that name when the block ends well.
+
+    When the block raises, the temporary folder is removed and what stood under the name stays. A
+    process that is killed outright leaves a `.NAME.partial-...` folder, which may be deleted.
+
+    Args:
+        path: where the result shall lie; missing parent folders are made.
+        overwrite: replace an earlier result of that name.
+
+    Raises:
+        InputError: something stands there already and may not be replaced, or the folder cannot be
+            made.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a link elsewhere)
+    check_replaceable(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot write there ({error.strerror}); choose another folder with -o"
+        ) from error
+    try:
+        yield partial
+        mask = os.umask(0)
+        os.umask(mask)
+        partial.chmod(0o777 & ~mask)  # mkdtemp makes folders private to their owner
+        check_replaceable(path, overwrite=overwrite)  # it may have appeared meanwhile
+        _swap(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(path: Path, *, overwrite: bool) -> None:
+    """Raise InputError if something stands at `path` that may not be replaced.
+
+    Even with `overwrite`, only a folder that is empty or holds a report is replaced: never a file,
+    never a folder of something else.
+    """
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir() or path.is_symlink():
+        raise InputError(f"{path}: exists and is not a folder; choose another name with -o")
+    if not any(path.iterdir()):
+        return
+    if not overwrite:
+        raise InputError(
+            f"{path}: exists; choose another name with -o, or replace with --overwrite"
+        )
+    if not (path / REPORT_NAME).is_file():
+        raise InputError(
+            f"{path}: holds files but no {REPORT_NAME}, so it is no result of l4gm and is not "
+            "replaced; choose another name with -o"
+        )
+
+
+def _swap(partial: Path, path: Path) -> None:
+    """Rename `partial` to `path`; an earlier folder steps aside first and comes back on failure."""
+    if not path.exists():
+        os.replace(partial, path)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.old-"))
+    os.replace(path, aside)
+    try:
+        os.replace(partial, path)
+    except BaseException:
+        os.replace(aside, path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,90 @@
+"""From a command line to an options dataclass, by tyro; mistakes become one line."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import dataclass
+from typing import TypeVar
+
+import tyro
+
+OptionsT = TypeVar("OptionsT")
+
+
+class UsageError(Exception):
+    """The command line itself is wrong; the message is one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """What every verb takes."""
+
+    debug: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Show the traceback of an error."""
+    verbose: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Tell more on stderr while working."""
+
+
+def parse(
+    options: type[OptionsT],
+    verb: str,
+    summary: str,
+    examples: str,
+    arguments: Sequence[str],
+) -> OptionsT | None:
+    """Fill an options dataclass from a command line, or print its help.
+
+    Args:
+        options: a frozen dataclass; fields may be annotated with `tyro.conf`.
+        verb, summary: for the help.
+        examples: one command a line, printed below the help.
+        arguments: without program and verb.
+
+    Returns:
+        the options; None when help was asked for and printed.
+
+    Raises:
+        UsageError: unknown, missing or malformed options.
+    """
+    # An encoding makes tyro draw the frames that `one_line` takes off again.
+    caught = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    try:
+        with redirect_stderr(caught):
+            return tyro.cli(
+                options,
+                prog=f"l4gm {verb}",
+                description=f"{summary[0].upper()}{summary[1:]}.",
+                args=list(arguments),
+            )
+    except SystemExit as stop:
+        if stop.code:
+            caught.seek(0)
+            raise UsageError(f"{one_line(caught.read())} (l4gm {verb} --help)") from None
+    print("examples:")
+    print("\n".join(f"  {line}" for line in examples.strip().splitlines()))
+    return None
+
+
+def one_line(framed: str) -> str:
+    """The text of tyro's framed error message, without options' help and pointer to the help."""
+    sections: list[list[str]] = [[]]
+    for line in framed.splitlines():
+        inner = re.fullmatch(r"│ ?(.*?) *│", line.strip())
+        if inner is None:
+            continue
+        if set(inner[1]) == {"─"}:
+            sections.append([])
+        elif not inner[1].startswith(" " * 8):
+            sections[-1].append(inner[1].strip())
+    texts = [" ".join(section) for section in sections]
+    kept = [text for text in texts if text and not text.startswith("For full helptext")]
+    return "; ".join(kept) or " ".join(framed.split())
+
+
+def positive(name: str, value: float | None) -> None:
+    """Raise UsageError unless an option is positive or not given."""
+    if value is not None and not value > 0:
+        raise UsageError(f"{name} {value}: expected a number above 0")
