@@ -255,15 +255,13 @@ class _Decoder:
 
     def _warn_if_short(self, count: int) -> None:
         """Say so if clearly fewer frames came than the container declares."""
-        declared = self._stream.frames
-        if not declared and self._duration_seconds:
-            declared = int(0.95 * self._duration_seconds * self.fps) - 2
-        if count < declared:
+        declared = self._stream.frames or (self._duration_seconds or 0) * self.fps
+        if count < 0.95 * declared - 2:
             logger.warning(
                 "%s: only the first %d frames of about %d can be decoded; the file is cut off",
                 self.path,
                 count,
-                declared,
+                round(declared),
             )
 
     def _choose_decoder(self) -> av.video.codeccontext.VideoCodecContext:
