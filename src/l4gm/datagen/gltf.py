@@ -1,0 +1,470 @@
+"""Animated glTF 2.0 models: nodes, skins, morph targets and key frames, read without other software.
+
+Not read: cameras, lights, normal and metal maps, Draco and meshopt compression, Basis textures.
+Translucency is a cut at half (or the material's own cut-off); emitted colour replaces darker base
+colour; both sides of every face are drawn.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l4gm.datagen.animated_mesh import AnimatedMesh
+from l4gm.datagen.gltf_animation import (
+    Animation,
+    normalized_quaternions,
+    read_animations,
+    sample,
+    transforms,
+)
+from l4gm.datagen.gltf_file import MAX_ELEMENTS, GltfFile
+from l4gm.datagen.gltf_material import Material, MaterialReader, srgb_encoded
+from l4gm.errors import InputError
+
+MAX_TRIANGLES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Skin:
+    """joints [J] node indices and their inverse bind matrices [J, 4, 4]."""
+
+    joints: NDArray[np.intp]
+    inverse_bind: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One primitive of one node: what is needed to place its vertices.
+
+    Args:
+        node: the node that shows it.
+        positions: [P, 3] at rest.
+        targets: [M, P, 3] morph displacements.
+        skin: index into the scene's skins, or None.
+        joints, weights: [P, K] influences, weights summing to 1.
+    """
+
+    node: int
+    positions: NDArray[np.float64]
+    targets: NDArray[np.float32]
+    skin: int | None
+    joints: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What does not move, of all parts one after the other; the fields are AnimatedMesh's."""
+
+    faces: NDArray[np.int32]
+    colors: NDArray[np.float32]
+    uv: NDArray[np.float32]
+    face_textures: NDArray[np.int32]
+    smoothing: NDArray[np.int32]
+    textures: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The node tree at rest: local transforms, parents, and an order with parents first."""
+
+    translation: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    matrices: dict[int, NDArray[np.float64]]
+    weights: list[NDArray[np.float64]]
+    parents: NDArray[np.intp]
+    order: list[int]
+
+
+@dataclass(frozen=True)
+class GltfScene:
+    """A loaded model, ready to be posed at any time of any of its animations.
+
+    Args:
+        name: file name without its ending.
+        animations: in the file's order; each has a `name` and `duration_seconds`.
+    """
+
+    name: str
+    animations: tuple[Animation, ...]
+    nodes: Nodes
+    skins: tuple[Skin, ...]
+    parts: tuple[Part, ...]
+    surface: Surface
+
+    @property
+    def num_triangles(self) -> int:
+        return len(self.surface.faces)
+
+    def animated_mesh(
+        self,
+        animation_index: int | None,
+        start_seconds: float = 0.0,
+        num_frames: int = 24,
+        fps: float = 24.0,
+    ) -> AnimatedMesh:
+        """The model in motion: frame k shows time `start_seconds + k / fps`.
+
+        Times wrap around at the animation's duration.
+
+        Args:
+            animation_index: into `animations`; None shows the rest pose, still.
+            start_seconds: of the first frame, from the animation's beginning.
+            num_frames, fps: of the mesh.
+
+        Raises:
+            ValueError: if there is no such animation, or a number is not positive.
+            InputError: if the pose is not finite.
+        """
+        if num_frames < 1 or not fps > 0:
+            raise ValueError(f"need num_frames >= 1 and fps > 0, got {num_frames} and {fps}")
+        times = start_seconds + np.arange(num_frames) / fps
+        label = self.name
+        animation = None
+        if animation_index is not None:
+            if not 0 <= animation_index < len(self.animations):
+                raise ValueError(f"{self.name} has no animation {animation_index}")
+            animation = self.animations[animation_index]
+            label = f"{self.name}/{animation.name}"
+            duration = animation.duration_seconds
+            times = times % duration if duration > 0 else np.zeros(num_frames)
+        surface = self.surface
+        with np.errstate(over="ignore", invalid="ignore"):
+            positions = self._positions(animation, times)
+        if not np.isfinite(positions).all():
+            raise InputError(f"{label} moves vertices to positions that are not finite")
+        return AnimatedMesh(
+            positions=positions,
+            faces=surface.faces,
+            colors=surface.colors,
+            uv=surface.uv,
+            face_textures=surface.face_textures,
+            textures=surface.textures,
+            smoothing=surface.smoothing,
+            fps=fps,
+            name=label,
+        )
+
+    def _positions(
+        self, animation: Animation | None, times: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """[T, P, 3] of all vertices."""
+        world, weights = self._pose(animation, times)
+        out = np.empty((len(times), len(self.surface.colors), 3), np.float32)
+        start = 0
+        for part in self.parts:
+            end = start + len(part.positions)
+            for t in range(len(times)):
+                points = part.positions
+                if len(part.targets):
+                    # A mesh's primitives may differ in their number of targets only in broken files.
+                    active = weights[part.node][t][: len(part.targets)]
+                    points = points + np.tensordot(active, part.targets[: len(active)], 1)
+                if part.skin is None:
+                    matrix = world[t, part.node]
+                    out[t, start:end] = points @ matrix[:3, :3].T + matrix[:3, 3]
+                else:
+                    skin = self.skins[part.skin]
+                    bones = world[t, skin.joints] @ skin.inverse_bind  # [J, 4, 4]
+                    out[t, start:end] = _skinned(points, part, bones)
+            start = end
+        return out
+
+    def _pose(
+        self, animation: Animation | None, times: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+        """World matrices [T, nodes, 4, 4] and the morph weights [T, M] of every node."""
+        nodes, count = self.nodes, len(times)
+        local = {
+            "translation": np.repeat(nodes.translation[None], count, 0),
+            "rotation": np.repeat(nodes.rotation[None], count, 0),
+            "scale": np.repeat(nodes.scale[None], count, 0),
+        }
+        weights = [np.repeat(rest[None], count, 0) for rest in nodes.weights]
+        for channel in animation.channels if animation else ():
+            values = sample(channel, times)
+            if channel.path == "weights":
+                weights[channel.node] = values
+            else:
+                local[channel.path][:, channel.node] = values
+        world = transforms(local["translation"], local["rotation"], local["scale"])
+        for node, matrix in nodes.matrices.items():
+            world[:, node] = matrix
+        for node in nodes.order:
+            parent = nodes.parents[node]
+            if parent >= 0:
+                world[:, node] = world[:, parent] @ world[:, node]
+        return world, weights
+
+
+def _skinned(
+    points: NDArray[np.float64], part: Part, bones: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """[P, 3] linear blend skinning: each vertex moves by the weighted mean of its bones' matrices."""
+    flat = bones[:, :3].reshape(len(bones), 12)
+    blended = np.zeros((len(points), 12))
+    for k in range(part.joints.shape[1]):
+        blended += part.weights[:, k, None] * flat[part.joints[:, k]]
+    matrices = blended.reshape(-1, 3, 4)
+    return np.einsum("pij,pj->pi", matrices[:, :, :3], points) + matrices[:, :, 3]
+
+
+def load_gltf(path: str | Path) -> GltfScene:
+    """Read a .glb or .gltf file.
+
+    Args:
+        path: the file. External buffers and pictures must lie in its folder or below.
+
+    Returns:
+        the file's default scene (its first, if none is marked).
+
+    Raises:
+        InputError: in one line that names the file: missing, cut off, malformed, compressed in a way
+            that is not read, without triangles, or with more than 2 million of them.
+    """
+    path = Path(path)
+    file = GltfFile(path)
+    try:
+        return _read_scene(file)
+    except InputError:
+        raise
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as problem:
+        # The document is foreign data of any shape; whatever does not fit it is the file's fault.
+        detail = f"{type(problem).__name__}: {problem}"
+        raise file.error(f"is malformed glTF ({detail[:120]})") from None
+    except (struct.error, RecursionError, MemoryError) as problem:
+        raise file.error(f"cannot be read ({type(problem).__name__})") from None
+
+
+def _read_scene(file: GltfFile) -> GltfScene:
+    nodes = _read_nodes(file)
+    skins = tuple(_read_skin(file, i) for i in range(len(file.document.get("skins", []))))
+    parts: list[Part] = []
+    pieces: list[tuple[NDArray[Any], ...]] = []
+    reader = MaterialReader(file)
+    num_vertices = num_triangles = 0
+    for node in _visible_nodes(file):
+        entry = file.entry("nodes", node)
+        if "mesh" not in entry:
+            continue
+        for primitive in file.entry("meshes", entry["mesh"])["primitives"]:
+            if primitive.get("mode", 4) not in (4, 5, 6):
+                continue  # points and lines have no surface
+            part, faces = _read_part(file, node, entry.get("skin"), primitive, skins)
+            if not len(faces):
+                continue
+            material = reader.read(primitive.get("material"))
+            colors, uv = _read_colors(file, primitive, material, len(part.positions))
+            textures = np.full(len(faces), material.texture if uv is not None else -1, np.int32)
+            uv = np.zeros((len(colors), 2)) if uv is None else uv
+            smoothing = _read_smoothing(file, primitive, part.positions)
+            pieces.append((faces + num_vertices, colors, uv, textures, smoothing + num_vertices))
+            parts.append(part)
+            num_vertices += len(part.positions)
+            num_triangles += len(faces)
+            if num_triangles > MAX_TRIANGLES or num_vertices > MAX_ELEMENTS // 3:
+                raise file.error(f"has more than {MAX_TRIANGLES} triangles; simplify it")
+    if not pieces:
+        raise file.error("has no triangles in its scene")
+    faces, colors, uv, textures, smoothing = (np.concatenate(group) for group in zip(*pieces, strict=True))
+    surface = Surface(
+        faces.astype(np.int32),
+        colors.astype(np.float32),
+        uv.astype(np.float32),
+        textures,
+        smoothing.astype(np.int32),
+        tuple(reader.pictures),
+    )
+    num_weights = [len(weights) for weights in nodes.weights]
+    animations = read_animations(file, num_weights)
+    return GltfScene(file.path.stem, animations, nodes, skins, tuple(parts), surface)
+
+
+def _read_nodes(file: GltfFile) -> Nodes:
+    entries = file.document.get("nodes", [])
+    count = len(entries)
+    translation, scale = np.zeros((count, 3)), np.ones((count, 3))
+    rotation = np.tile([0.0, 0.0, 0.0, 1.0], (count, 1))
+    parents = np.full(count, -1, np.intp)
+    matrices: dict[int, NDArray[np.float64]] = {}
+    weights: list[NDArray[np.float64]] = []
+    for index in range(count):
+        entry = file.entry("nodes", index)
+        translation[index] = entry.get("translation", [0, 0, 0])
+        rotation[index] = entry.get("rotation", [0, 0, 0, 1])
+        scale[index] = entry.get("scale", [1, 1, 1])
+        if "matrix" in entry:
+            matrices[index] = np.array(entry["matrix"], np.float64).reshape(4, 4).T
+        weights.append(_rest_weights(file, entry))
+        for child in entry.get("children", []):
+            file.entry("nodes", child)
+            if parents[child] >= 0:
+                raise file.error(f"has nodes[{child}] under two parents")
+            parents[child] = index
+    numbers = [translation, rotation, scale, *matrices.values(), *weights]
+    if not all(np.isfinite(array).all() for array in numbers):
+        raise file.error("has a node transform that is not finite")
+    order, stack = [], [node for node in range(count) if parents[node] < 0]
+    while stack:
+        node = stack.pop()
+        order.append(node)
+        stack.extend(entries[node].get("children", []))
+    if len(order) != count:
+        raise file.error("has nodes that are their own ancestors")
+    return Nodes(
+        translation, normalized_quaternions(rotation), scale, matrices, weights, parents, order
+    )
+
+
+def _rest_weights(file: GltfFile, node: dict[str, Any]) -> NDArray[np.float64]:
+    """[M] morph weights of a node before any animation."""
+    if "mesh" not in node:
+        return np.zeros(0)
+    mesh = file.entry("meshes", node["mesh"])
+    count = max((len(p.get("targets", [])) for p in mesh["primitives"]), default=0)
+    rest = node.get("weights", mesh.get("weights")) or [0.0] * count
+    if len(rest) != count:
+        raise file.error(f"has {len(rest)} weights for {count} morph targets")
+    return np.array(rest, np.float64)
+
+
+def _visible_nodes(file: GltfFile) -> list[int]:
+    """The nodes of the default scene; of a file without scenes, all."""
+    document = file.document
+    if not document.get("scenes"):
+        return list(range(len(document.get("nodes", []))))
+    stack = list(file.entry("scenes", document.get("scene", 0)).get("nodes", []))
+    seen = set()
+    while stack:
+        node = stack.pop()
+        seen.add(node)
+        stack.extend(file.entry("nodes", node).get("children", []))
+    return sorted(seen)
+
+
+def _read_skin(file: GltfFile, index: int) -> Skin:
+    entry = file.entry("skins", index)
+    for joint in entry["joints"]:
+        file.entry("nodes", joint)
+    joints = np.array(entry["joints"], np.intp)
+    if "inverseBindMatrices" not in entry:
+        return Skin(joints, np.tile(np.eye(4), (len(joints), 1, 1)))
+    numbers = file.accessor(entry["inverseBindMatrices"], "MAT4").astype(np.float64)
+    if len(numbers) < len(joints):
+        raise file.error(f"has {len(numbers)} bind matrices for {len(joints)} joints")
+    # glTF stores matrices column by column.
+    return Skin(joints, numbers[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1))
+
+
+def _read_part(
+    file: GltfFile, node: int, skin: int | None, primitive: dict[str, Any], skins: tuple[Skin, ...]
+) -> tuple[Part, NDArray[np.int64]]:
+    """A primitive's vertices and its triangles [F, 3]."""
+    attributes = primitive["attributes"]
+    if "KHR_draco_mesh_compression" in primitive.get("extensions", {}):
+        raise file.error("needs Draco compression; export it without")
+    positions = file.accessor(attributes["POSITION"], "VEC3").astype(np.float64)
+    count = len(positions)
+    if "indices" in primitive:
+        indices = file.accessor(primitive["indices"], "SCALAR")[:, 0].astype(np.int64)
+    else:
+        indices = np.arange(count)
+    if len(indices) and (indices.min() < 0 or indices.max() >= count):
+        raise file.error(f"has a triangle of vertex {indices.max()}, of {count} vertices")
+    displacements = [
+        file.accessor(target["POSITION"], "VEC3") if "POSITION" in target else np.zeros((count, 3))
+        for target in primitive.get("targets", [])
+    ]
+    if any(len(target) != count for target in displacements):
+        raise file.error(f"has a morph target of another length than its {count} vertices")
+    targets = np.array(displacements, np.float32).reshape(-1, count, 3)
+    joints, weights = np.zeros((count, 0), np.intp), np.zeros((count, 0))
+    if skin is not None and "JOINTS_0" in attributes:
+        file.entry("skins", skin)
+        joints, weights = _read_influences(file, attributes, count, len(skins[skin].joints))
+    else:
+        skin = None
+    return Part(node, positions, targets, skin, joints, weights), _triangles(
+        file, indices, primitive.get("mode", 4)
+    )
+
+
+def _triangles(file: GltfFile, indices: NDArray[np.int64], mode: int) -> NDArray[np.int64]:
+    """[F, 3] from a list (mode 4), strip (5) or fan (6) of vertices."""
+    if mode == 4:
+        if len(indices) % 3:
+            raise file.error(f"has a triangle list of {len(indices)} vertices; expected a multiple of 3")
+        return indices.reshape(-1, 3)
+    if len(indices) < 3:
+        return np.zeros((0, 3), np.int64)
+    if mode == 6:
+        middle = indices[1:]
+        return np.stack([np.full(len(middle) - 1, indices[0]), middle[:-1], middle[1:]], 1)
+    faces = np.stack([indices[:-2], indices[1:-1], indices[2:]], 1)
+    faces[1::2] = faces[1::2, [0, 2, 1]]
+    return faces
+
+
+def _read_influences(
+    file: GltfFile, attributes: dict[str, Any], count: int, num_joints: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """[P, K] joints and weights of all sets, weights scaled to sum to 1."""
+    joints, weights = [], []
+    for number in range(8):
+        if f"JOINTS_{number}" not in attributes:
+            break
+        joints.append(file.accessor(attributes[f"JOINTS_{number}"], "VEC4").astype(np.intp))
+        weights.append(file.accessor(attributes[f"WEIGHTS_{number}"], "VEC4").astype(np.float64))
+    joint, weight = np.concatenate(joints, 1), np.concatenate(weights, 1)
+    if joint.shape != weight.shape or len(joint) != count:
+        raise file.error(f"has joints {joint.shape} and weights {weight.shape} for {count} vertices")
+    weight = np.maximum(weight, 0.0)
+    joint = np.where(weight > 0, joint, 0)
+    if joint.size and (joint.min() < 0 or joint.max() >= num_joints):
+        raise file.error(f"has a vertex on joint {joint.max()}, of {num_joints} joints")
+    total = weight.sum(1, keepdims=True)
+    # Exporters leave loose vertices without weights; they follow the first joint.
+    weight[:, :1] = np.where(total > 0, weight[:, :1], 1.0)
+    return joint, weight / np.where(total > 0, total, 1.0)
+
+
+def _read_colors(
+    file: GltfFile, primitive: dict[str, Any], material: Material, count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """[P, 3] display colours and [P, 2] texture coordinates (None: no texture is used)."""
+    attributes = primitive["attributes"]
+    colors = np.tile(material.color, (count, 1))
+    if "COLOR_0" in attributes:
+        values = file.accessor(attributes["COLOR_0"], "VEC3", "VEC4")
+        if len(values) != count:
+            raise file.error(f"has {len(values)} vertex colours for {count} vertices")
+        colors = colors * srgb_encoded(values[:, :3].astype(np.float64))
+    name = f"TEXCOORD_{material.uv_set}"
+    if material.texture < 0 or name not in attributes:
+        return colors, None
+    uv = file.accessor(attributes[name], "VEC2")
+    if len(uv) != count:
+        raise file.error(f"has {len(uv)} texture coordinates for {count} vertices")
+    return colors, material.texture_coordinates(uv)
+
+
+def _read_smoothing(
+    file: GltfFile, primitive: dict[str, Any], positions: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """[P] numbers of the vertices that share a normal: equal position and equal stored normal."""
+    if "NORMAL" not in primitive["attributes"]:
+        return np.arange(len(positions))
+    normals = file.accessor(primitive["attributes"]["NORMAL"], "VEC3")
+    if len(normals) != len(positions):
+        raise file.error(f"has {len(normals)} normals for {len(positions)} vertices")
+    keys = np.concatenate([positions, np.round(normals.astype(np.float64), 3)], 1) + 0.0
+    rows = np.ascontiguousarray(keys).view(np.dtype((np.void, keys.itemsize * 6)))[:, 0]
+    _, first, group = np.unique(rows, return_index=True, return_inverse=True)
+    return first[group]

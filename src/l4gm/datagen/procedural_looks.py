@@ -1,0 +1,127 @@
+"""Colours and patterns of procedural objects: palettes, and small repeating textures."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+TEXTURE_PX = 64
+Color = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Material:
+    """The look of a part.
+
+    Args:
+        base, tip: [3] display colours at the part's base and tip, blended along it; they multiply
+            the texture.
+        texture: index into the looks' textures, -1 for none.
+        repeats: how often the texture repeats around and along the part.
+    """
+
+    base: Color
+    tip: Color
+    texture: int = -1
+    repeats: tuple[int, int] = (1, 1)
+
+
+def random_palette(generator: np.random.Generator) -> list[Color]:
+    """Five colours that go together: main, second, accent, light, dark."""
+    hue = generator.random()
+    scheme = generator.choice([0.03, 0.08, 0.33, 0.5])
+    vivid = generator.choice([0.25, 0.6, 0.9]) * generator.uniform(0.7, 1.1)
+
+    def color(hue: float, saturation: float, value: float) -> Color:
+        jitter = generator.normal(0, 0.03, 3)
+        rgb = colorsys.hsv_to_rgb(hue % 1.0, float(np.clip(saturation, 0, 1)), value)
+        return np.clip(np.array(rgb) + jitter, 0.02, 1.0)
+
+    main = color(hue, vivid, generator.uniform(0.35, 0.95))
+    second = color(hue + scheme, vivid * generator.uniform(0.4, 1), generator.uniform(0.3, 0.95))
+    accent = color(hue + generator.choice([0.45, 0.5, 0.6]), 0.85, generator.uniform(0.6, 1.0))
+    light = color(hue + 0.05, 0.15 * generator.random(), generator.uniform(0.8, 1.0))
+    dark = color(hue + scheme, 0.5 * generator.random(), generator.uniform(0.05, 0.3))
+    return [main, second, accent, light, dark]
+
+
+class Looks:
+    """The materials and textures of one object."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        self.generator = generator
+        self.palette = random_palette(generator)
+        self.materials: list[Material] = []
+        self.textures: list[NDArray[np.uint8]] = []
+
+    def _add(self, material: Material) -> int:
+        self.materials.append(material)
+        return len(self.materials) - 1
+
+    def plain(self, color: Color | int, tip: Color | None = None) -> int:
+        """One colour (or a palette index), or a blend from base to tip."""
+        base = self.palette[color] if isinstance(color, int) else np.asarray(color, np.float64)
+        return self._add(Material(base, base if tip is None else np.asarray(tip, np.float64)))
+
+    def random(self, color: int = 0, pattern_share: float = 0.5) -> int:
+        """A look built on a palette colour: plain, blended, or patterned with another colour."""
+        generator = self.generator
+        base = self.palette[color]
+        choice = generator.random()
+        if choice < pattern_share:
+            other = self.palette[(color + int(generator.integers(1, 5))) % 5]
+            self.textures.append(random_pattern(generator, base, other))
+            repeats = (int(generator.integers(1, 4)), int(generator.integers(1, 4)))
+            return self._add(Material(np.ones(3), np.ones(3), len(self.textures) - 1, repeats))
+        if choice < pattern_share + 0.25:
+            return self.plain(color, np.clip(base * generator.uniform(0.5, 1.4), 0, 1))
+        return self.plain(color)
+
+
+def random_pattern(generator: np.random.Generator, first: Color, second: Color) -> NDArray[np.uint8]:
+    """[64, 64, 4] a repeating picture in two colours and blends of them."""
+    size = TEXTURE_PX
+    y, x = np.mgrid[0:size, 0:size] / size
+    kind = generator.integers(0, 8)
+    count = int(generator.integers(1, 5))
+    if kind == 0:  # rings
+        mask = np.sin(2 * np.pi * count * y) > generator.uniform(-0.6, 0.6)
+    elif kind == 1:  # stripes along
+        mask = np.sin(2 * np.pi * (count + 1) * x) > generator.uniform(-0.6, 0.6)
+    elif kind == 2:  # spiral stripes
+        mask = np.sin(2 * np.pi * ((count + 1) * x + count * y)) > 0
+    elif kind == 3:  # checks
+        mask = (np.sin(2 * np.pi * (count + 1) * x) > 0) ^ (np.sin(2 * np.pi * count * y) > 0)
+    elif kind == 4:  # spots
+        mask = np.zeros((size, size))
+        for _ in range(int(generator.integers(4, 14))):
+            dx = np.abs(x - generator.random())
+            dy = np.abs(y - generator.random())
+            distance = np.hypot(np.minimum(dx, 1 - dx), np.minimum(dy, 1 - dy))
+            mask = np.maximum(mask, distance < generator.uniform(0.04, 0.15))
+    elif kind in (5, 6):  # patches, or marble
+        noise = smooth_noise(generator, 2 + int(generator.integers(0, 3)))
+        mask = noise > 0 if kind == 5 else 0.5 + 0.5 * np.sin(8 * noise + 6 * np.pi * x)
+    else:  # belly: one side differs
+        mask = np.clip(2.5 * np.cos(2 * np.pi * (x - 0.5)) + generator.uniform(-1.5, 0.5), 0, 1)
+    mask = np.asarray(mask, np.float64)[..., None]
+    grain = 1.0 + generator.uniform(0, 0.06) * generator.normal(size=(size, size, 1))
+    color = (first * (1 - mask) + second * mask) * grain
+    out = np.full((size, size, 4), 255, np.uint8)
+    out[..., :3] = np.clip(color * 255 + 0.5, 0, 255)
+    return out
+
+
+def smooth_noise(generator: np.random.Generator, octaves: int) -> NDArray[np.float64]:
+    """[64, 64] repeating noise of mean about 0: sines of random whole frequencies."""
+    y, x = np.mgrid[0:TEXTURE_PX, 0:TEXTURE_PX] / TEXTURE_PX
+    total = np.zeros((TEXTURE_PX, TEXTURE_PX))
+    for _ in range(3 * octaves):
+        fx, fy = generator.integers(-2 * octaves, 2 * octaves + 1, 2)
+        if fx or fy:
+            wave = np.sin(2 * np.pi * (fx * x + fy * y + generator.random()))
+            total += wave / np.hypot(fx, fy)
+    return total

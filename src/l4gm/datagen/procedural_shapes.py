@@ -1,0 +1,218 @@
+"""Building blocks of procedural objects: unit surfaces that a part scales to its size.
+
+Every shape stands on its base: y runs from 0 (where it is attached) to 1, x and z from -1 to 1.
+Faces are counter-clockwise seen from outside. All shapes are symmetric under x -> -x.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Shape:
+    """A unit surface.
+
+    Args:
+        points: [P, 3].
+        faces: [F, 3].
+        uv: [P, 2] in [0, 1]: around and along.
+        smoothing: [P] vertices with equal numbers share a normal.
+    """
+
+    points: Array
+    faces: NDArray[np.int64]
+    uv: Array
+    smoothing: NDArray[np.int64]
+
+    def faceted(self) -> Shape:
+        """The same surface with every triangle flat."""
+        corners = self.faces.reshape(-1)
+        count = len(corners)
+        flat = np.repeat(np.arange(count // 3) * 3, 3)
+        return Shape(
+            self.points[corners], np.arange(count).reshape(-1, 3), self.uv[corners], flat
+        )
+
+
+def loft(
+    radii: Sequence[float] | Array,
+    heights: Sequence[float] | Array,
+    segments: int = 14,
+    squareness: float = 1.0,
+    depth_radii: Sequence[float] | Array | None = None,
+    offsets: Sequence[float] | Array | None = None,
+) -> Shape:
+    """A surface through rings stacked along y.
+
+    Args:
+        radii, heights: [K] of the rings; equal neighbouring heights make a flat step with a sharp
+            edge, as does a ring given twice.
+        segments: vertices around.
+        squareness: exponent of the cross-section: 1 is an ellipse, towards 0 a square, 2 a diamond.
+        depth_radii: [K] radii along z, if they differ from those along x.
+        offsets: [K] shift of the rings along z.
+    """
+    radius, height = np.asarray(radii, np.float64), np.asarray(heights, np.float64)
+    depth = radius if depth_radii is None else np.asarray(depth_radii, np.float64)
+    shift = np.zeros_like(radius) if offsets is None else np.asarray(offsets, np.float64)
+    # A corner: doubling its ring gives the surfaces on both sides their own normals.
+    rings = [0]
+    for k in range(1, len(radius) - 1):
+        before = np.array([radius[k] - radius[k - 1], height[k] - height[k - 1]])
+        after = np.array([radius[k + 1] - radius[k], height[k + 1] - height[k]])
+        lengths = np.linalg.norm(before) * np.linalg.norm(after)
+        rings += [k, k] if lengths > 0 and before @ after < 0.5 * lengths else [k]
+    rings.append(len(radius) - 1)
+    radius, height, depth, shift = radius[rings], height[rings], depth[rings], shift[rings]
+    angle = np.linspace(0, 2 * np.pi, segments + 1)
+    sin, cos = np.sin(angle), np.cos(angle)
+    across = np.sign(sin) * np.abs(sin) ** squareness
+    along = np.sign(cos) * np.abs(cos) ** squareness
+    points = np.stack(
+        [
+            radius[:, None] * across,
+            np.repeat(height[:, None], segments + 1, 1),
+            depth[:, None] * along + shift[:, None],
+        ],
+        -1,
+    )
+    count, columns = len(radius), segments + 1
+    index = np.arange(count * columns).reshape(count, columns)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    real = np.abs(np.diff(radius)) + np.abs(np.diff(height)) + np.abs(np.diff(depth)) > 1e-9
+    lower = np.stack([a, b, d], -1)[real & (np.maximum(radius, depth)[:-1] > 1e-9)]
+    upper = np.stack([a, d, c], -1)[real & (np.maximum(radius, depth)[1:] > 1e-9)]
+    smoothing = index.copy()
+    smoothing[:, -1] = smoothing[:, 0]
+    closed = np.maximum(radius, depth) < 1e-9
+    smoothing[closed] = index[closed, :1]
+    travelled = np.concatenate([[0.0], np.cumsum(np.hypot(np.diff(radius), np.diff(height)))])
+    uv = np.stack(
+        np.broadcast_arrays(angle / (2 * np.pi), 1.0 - (travelled / travelled[-1])[:, None]), -1
+    )
+    return Shape(
+        points.reshape(-1, 3),
+        np.concatenate([lower.reshape(-1, 3), upper.reshape(-1, 3)]),
+        uv.reshape(-1, 2),
+        smoothing.reshape(-1),
+    )
+
+
+@lru_cache(maxsize=256)
+def ellipsoid(
+    rows: int = 9, segments: int = 14, roundness: float = 1.0, squareness: float = 1.0
+) -> Shape:
+    """A superellipsoid: exponents 1 and 1 a ball, 0.4 and 1 a capsule-like can, 0.4 and 0.4 a soft box."""
+    angle = np.linspace(0, np.pi, rows + 1)
+    cos = -np.cos(angle)
+    height = 0.5 + 0.5 * np.sign(cos) * np.abs(cos) ** roundness
+    radius = np.sin(angle).clip(0) ** roundness
+    radius[[0, -1]] = 0.0
+    return loft(radius, height, segments, squareness)
+
+
+@lru_cache(maxsize=256)
+def cylinder(top: float = 1.0, segments: int = 14, rows: int = 3, squareness: float = 1.0) -> Shape:
+    """A cylinder or cut cone with flat ends; `top` is the radius of its upper end (0 is a cone)."""
+    heights = np.linspace(0, 1, rows + 1)
+    radii = 1 + (top - 1) * heights
+    if top < 1e-6:
+        return loft([0.0, *radii], [0.0, *heights], segments, squareness)
+    return loft([0.0, *radii, 0.0], [0.0, *heights, 1.0], segments, squareness)
+
+
+@lru_cache(maxsize=256)
+def capsule(top: float = 1.0, segments: int = 12, cap: float = 0.15) -> Shape:
+    """A limb: a cylinder (or cone) with round ends, each taking the share `cap` of the height."""
+    angle = np.linspace(0, np.pi / 2, 4)
+    lower_radius, lower_height = np.sin(angle), cap * (1 - np.cos(angle))
+    radii = [*lower_radius, 0.5 + 0.5 * top, *(top * lower_radius[::-1])]
+    heights = [*lower_height, 0.5, *(1 - lower_height[::-1])]
+    return loft(radii, heights, segments)
+
+
+@lru_cache(maxsize=64)
+def box(rows: int = 4, top: float = 1.0) -> Shape:
+    """A box with sharp edges, its upper face scaled by `top`; `rows` lets it bend."""
+    points, faces, uv, smoothing = [], [], [], []
+    start = 0
+    for axis, side in ((0, 1), (0, -1), (2, 1), (2, -1), (1, 1), (1, -1)):
+        steps = (1, 1) if axis == 1 else (1, rows)
+        s, t = np.meshgrid(np.linspace(-1, 1, steps[0] + 1), np.linspace(-1, 1, steps[1] + 1))
+        plane = np.empty((*s.shape, 3))
+        plane[..., axis] = side
+        other = 0 if axis == 2 else 2
+        if axis == 1:
+            plane[..., 0], plane[..., 2] = s, t
+        else:
+            plane[..., other], plane[..., 1] = s, t
+        plane = plane.reshape(-1, 3)
+        plane[:, 1] = 0.5 + 0.5 * plane[:, 1]
+        plane[:, [0, 2]] *= (1 + (top - 1) * plane[:, 1])[:, None]
+        index = start + np.arange(len(plane)).reshape(s.shape)
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+        quads = np.stack([a, b, d, a, d, c], -1).reshape(-1, 3)
+        e0, e1 = plane[quads[0, 1] - start], plane[quads[0, 2] - start]
+        normal = np.cross(e0 - plane[quads[0, 0] - start], e1 - plane[quads[0, 0] - start])
+        if normal[axis] * side < 0:
+            quads = quads[:, ::-1]
+        points.append(plane)
+        faces.append(quads)
+        uv.append(np.stack([0.5 + 0.5 * s, 0.5 - 0.5 * t], -1).reshape(-1, 2))
+        # One normal a side would be wrong on a side that bends, so each vertex has its own.
+        smoothing.append(np.arange(start, start + len(plane)))
+        start += len(plane)
+    return Shape(*(np.concatenate(group) for group in (points, faces, uv, smoothing)))
+
+
+@lru_cache(maxsize=64)
+def torus(thickness: float = 0.3, segments: int = 18, around: int = 8) -> Shape:
+    """A ring about the y axis; `thickness` is the tube's radius, of an outer radius of 1."""
+    turn = np.linspace(0, 2 * np.pi, around + 1) - np.pi / 2
+    radii = 1 - thickness + thickness * np.cos(turn)
+    heights = 0.5 + 0.5 * np.sin(turn)
+    shape = loft(radii, heights, segments)
+    smoothing = shape.smoothing.reshape(-1, segments + 1)
+    smoothing[-1] = smoothing[0]
+    return Shape(shape.points, shape.faces, shape.uv, smoothing.reshape(-1))
+
+
+@lru_cache(maxsize=256)
+def blade(
+    outline: tuple[float, ...] = (0.5, 1.0, 0.8, 0.0), thickness: float = 1.0, sweep: float = 0.0
+) -> Shape:
+    """A flat part (fin, wing, leaf, ear): half widths along x at even heights, thin along z.
+
+    Args:
+        outline: relative half width from base to tip; a last 0 makes a point.
+        thickness: relative thickness at the base, falling towards the tip.
+        sweep: shift of the tip along z.
+    """
+    knots = np.linspace(0, 1, len(outline))
+    heights = np.linspace(0, 1, 7)
+    widths = np.interp(heights, knots, outline)
+    depth = thickness * (1.0 - 0.8 * heights) * np.minimum(1.0, widths * 4)
+    shift = sweep * heights**2
+    return loft(
+        [0.0, *widths, 0.0], [0.0, *heights, 1.0], 10, 1.0, [0.0, *depth, 0.0], [0, *shift, sweep]
+    )
+
+
+def lathe(knots: Sequence[float], segments: int = 16) -> Shape:
+    """A turned body (vase, bottle, fruit, mushroom): radii at even heights, smoothly joined, closed."""
+    knots = np.asarray(knots, np.float64)
+    heights = np.linspace(0, 1, 13)
+    place = heights * (len(knots) - 1)
+    left = np.minimum(place.astype(int), len(knots) - 2)
+    share = place - left
+    share = share * share * (3 - 2 * share)
+    radii = knots[left] * (1 - share) + knots[left + 1] * share
+    return loft([0.0, *radii, 0.0], [0.0, *heights, 1.0], segments)
