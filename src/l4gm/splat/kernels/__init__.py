@@ -1,1 +1,1 @@
-"""Compiled stages of the CPU backend."""
+"""The stages of the CPU backend, in the order in which they run: project, sort, bin, composite."""

@@ -1,0 +1,175 @@
+"""Stages 1 and 2 of a pair: order the Gaussians by depth, project the visible ones to records.
+
+Projection runs in float64: it costs little beside compositing, and the inverse covariance of a
+long thin Gaussian would lose most of float32's digits.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from l4gm.splat.constants import ALPHA_MIN, BLUR_VARIANCE_PX2
+from l4gm.splat.kernels import records as rec
+from l4gm.splat.kernels.simd import fetch_add
+from l4gm.splat.kernels.sort import sort_by_depth
+
+# Beyond this the float32 arithmetic of the later stages would overflow (px^2).
+_MAX_VARIANCE = 1e24
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def rotation_matrix(w, x, y, z):
+    """R of a quaternion of any length, row-major; the identity for length zero."""
+    square = w * w + x * x + y * y + z * z
+    double = 2.0 / square if square > 0.0 else 0.0
+    return (
+        1.0 - double * (y * y + z * z), double * (x * y - w * z), double * (x * z + w * y),
+        double * (x * y + w * z), 1.0 - double * (x * x + z * z), double * (y * z - w * x),
+        double * (x * z - w * y), double * (y * z + w * x), 1.0 - double * (x * x + y * y),
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def half_axes_world(quats, scales, i):
+    """M = R S of Gaussian i, row-major."""
+    r = rotation_matrix(
+        np.float64(quats[i, 0]), np.float64(quats[i, 1]),
+        np.float64(quats[i, 2]), np.float64(quats[i, 3]),
+    )  # fmt: skip
+    sx, sy, sz = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+    return (
+        r[0] * sx, r[1] * sy, r[2] * sz,
+        r[3] * sx, r[4] * sy, r[5] * sz,
+        r[6] * sx, r[7] * sy, r[8] * sz,
+    )  # fmt: skip
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def to_camera(camera, means, i):
+    """The mean of Gaussian i in camera axes."""
+    x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
+    return (
+        camera[0] * x + camera[1] * y + camera[2] * z + camera[rec.TRANSLATION],
+        camera[3] * x + camera[4] * y + camera[5] * z + camera[rec.TRANSLATION + 1],
+        camera[6] * x + camera[7] * y + camera[8] * z + camera[rec.TRANSLATION + 2],
+    )
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def image_from_world(camera, x, y, z):
+    """J W at a camera-space mean: the derivative of the pixel by the world point, rows u and v."""
+    slope_x = min(max(x / z, camera[rec.SLOPE_X_MIN]), camera[rec.SLOPE_X_MAX])
+    slope_y = min(max(y / z, camera[rec.SLOPE_Y_MIN]), camera[rec.SLOPE_Y_MAX])
+    jx, jy = camera[rec.FOCAL_X] / z, camera[rec.FOCAL_Y] / z
+    return (
+        jx * (camera[0] - slope_x * camera[6]),
+        jx * (camera[1] - slope_x * camera[7]),
+        jx * (camera[2] - slope_x * camera[8]),
+        jy * (camera[3] - slope_y * camera[6]),
+        jy * (camera[4] - slope_y * camera[7]),
+        jy * (camera[5] - slope_y * camera[8]),
+    )
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def half_axes_image(a, m):
+    """V = (J W)(R S), rows u and v, from the two tuples."""
+    return (
+        a[0] * m[0] + a[1] * m[3] + a[2] * m[6],
+        a[0] * m[1] + a[1] * m[4] + a[2] * m[7],
+        a[0] * m[2] + a[1] * m[5] + a[2] * m[8],
+        a[3] * m[0] + a[4] * m[3] + a[5] * m[6],
+        a[3] * m[1] + a[4] * m[4] + a[5] * m[7],
+        a[3] * m[2] + a[4] * m[5] + a[5] * m[8],
+    )
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def covariance_image(v):
+    """var_x, cov_xy, var_y of V V^T with the blur added."""
+    return (
+        v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + BLUR_VARIANCE_PX2,
+        v[0] * v[3] + v[1] * v[4] + v[2] * v[5],
+        v[3] * v[3] + v[4] * v[4] + v[5] * v[5] + BLUR_VARIANCE_PX2,
+    )
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def pixel_range(mean, extent, size):
+    """First and last pixel whose centre lies within mean +- extent, cut to the image."""
+    first = max(math.ceil(mean - extent - 0.5), 0.0)
+    last = min(math.floor(mean + extent - 0.5), size - 1.0)
+    if not first <= last:
+        return 0, -1
+    return int(first), int(last)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _write_record(means, quats, scales, opacities, colors, i, camera, size, record):
+    """Project Gaussian i; returns how many strips its box touches, 0 if it is not seen."""
+    x, y, z = to_camera(camera, means, i)
+    v = half_axes_image(image_from_world(camera, x, y, z), half_axes_world(quats, scales, i))
+    var_x, cov, var_y = covariance_image(v)
+    if not (var_x < _MAX_VARIANCE and var_y < _MAX_VARIANCE):
+        return 0
+    slant = cov / var_x
+    conditional = var_y - slant * cov
+    opacity = np.float64(opacities[i])
+    # alpha >= ALPHA_MIN where the Mahalanobis distance squared is at most this.
+    reach = max(2.0 * math.log(opacity / ALPHA_MIN), 0.0)
+    extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
+    mean_x = camera[rec.FOCAL_X] * (x / z) + camera[rec.CENTRE_X]
+    mean_y = camera[rec.FOCAL_Y] * (y / z) + camera[rec.CENTRE_Y]
+    x0, x1 = pixel_range(mean_x, extent_x, size[0])
+    y0, y1 = pixel_range(mean_y, extent_y, size[1])
+    if x1 < x0 or y1 < y0:
+        return 0
+    record[rec.MEAN_X], record[rec.MEAN_Y] = math.floor(mean_x), math.floor(mean_y)
+    record[rec.FRACTION_X] = mean_x - math.floor(mean_x)
+    record[rec.FRACTION_Y] = mean_y - math.floor(mean_y)
+    record[rec.ALONG_X] = -0.5 * rec.LOG2_E / var_x
+    record[rec.SLANT] = slant
+    record[rec.ALONG_Y] = -0.5 * rec.LOG2_E / conditional
+    record[rec.LOG_OPACITY] = math.log2(opacity)
+    record[rec.RED], record[rec.GREEN], record[rec.BLUE] = colors[i, 0], colors[i, 1], colors[i, 2]
+    record[rec.EXTENT_X], record[rec.EXTENT_Y] = extent_x, extent_y
+    record[rec.EXTENT_CENTRE] = math.sqrt(reach * conditional)
+    columns = (x1 >> rec.STRIP_WIDTH_LOG2) - (x0 >> rec.STRIP_WIDTH_LOG2) + 1
+    return columns * ((y1 >> rec.STRIP_ROWS_LOG2) - (y0 >> rec.STRIP_ROWS_LOG2) + 1)
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def project_pairs(
+    counter, last_pair, num_views, depth_range, size,
+    means, quats, scales, opacities, colors,  # [B, N, 3 | 4 | 3 | none | 3]
+    cameras,  # [B C, CAMERA_SIZE]
+    keys, histogram,  # scratch of this thread: [2, N], [SORT_BINS]
+    records, ids,  # out: [B C, N, RECORD_SIZE], [B C, N]
+    counts,  # out: [B C, 2], visible Gaussians and a bound of their entries
+):  # fmt: skip
+    """Worker: take pairs off the counter; sort each by depth and write its records."""
+    while True:
+        pair = fetch_add(counter, 0)
+        if pair >= last_pair:
+            return
+        frame = pair // num_views
+        camera = cameras[pair]
+        order, count = sort_by_depth(
+            camera, depth_range, means[frame], opacities[frame], keys, histogram
+        )
+        visible, bound = 0, 0
+        for place in range(count):
+            i = np.int64(order[place] & np.uint64(0xFFFFFFFF))
+            touched = _write_record(
+                means[frame], quats[frame], scales[frame], opacities[frame], colors[frame],
+                i, camera, size, records[pair, visible],
+            )  # fmt: skip
+            if touched > 0:
+                ids[pair, visible] = i
+                visible += 1
+                bound += touched
+        counts[pair, 0] = visible
+        counts[pair, 1] = bound

@@ -1,0 +1,84 @@
+"""Depth order of the Gaussians of a pair: a radix sort of (depth, index) words."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from l4gm.splat.constants import ALPHA_MIN
+from l4gm.splat.kernels import records as rec
+
+_DIGIT_BITS = 11
+SORT_BINS = 1 << _DIGIT_BITS
+_KEY_BITS = 32
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def sort_by_depth(camera, depth_range, means, opacities, keys, histogram):
+    """Indices of the Gaussians that can be seen, nearest first; equal depths in index order.
+
+    Gaussians fainter than the least alpha, or outside near and far, are left out.
+
+    Args:
+        camera: one row of the cameras.
+        depth_range: (near, far).
+        means, opacities: [N, 3], [N].
+        keys: [2, N] uint64 scratch.
+        histogram: [SORT_BINS] int64 scratch.
+
+    Returns:
+        [N] uint64 with the index in the low 32 bits (one of the scratch rows), and their number.
+    """
+    near, far = depth_range
+    current, other = keys[0], keys[1]
+    count = 0
+    least, most = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(0)
+    for i in range(means.shape[0]):
+        if not opacities[i] >= ALPHA_MIN:
+            continue
+        z = (
+            camera[6] * means[i, 0]
+            + camera[7] * means[i, 1]
+            + camera[8] * means[i, 2]
+            + camera[rec.TRANSLATION + 2]
+        )
+        if z < near or z > far:
+            continue
+        # The bits of positive floats are ordered as the numbers are.
+        bits = np.float64(z).view(np.int64)
+        least, most = min(least, bits), max(most, bits)
+        other[count] = np.uint64(bits)
+        current[count] = np.uint64(i)
+        count += 1
+    if count == 0:
+        return current, 0
+    shift = 0
+    while ((most - least) >> shift) >> _KEY_BITS > 0:
+        shift += 1
+    for k in range(count):
+        key = (other[k] - np.uint64(least)) >> np.uint64(shift)
+        current[k] |= key << np.uint64(_KEY_BITS)
+    digit = 0
+    while ((most - least) >> shift) >> digit > 0:
+        _scatter_by_digit(current, other, count, np.uint64(_KEY_BITS + digit), histogram)
+        current, other = other, current
+        digit += _DIGIT_BITS
+    return current, count
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def _scatter_by_digit(source, target, count, shift, histogram):
+    """One stable counting pass over the digit that starts at a bit."""
+    mask = np.uint64(SORT_BINS - 1)
+    histogram[:] = 0
+    for k in range(count):
+        histogram[(source[k] >> shift) & mask] += 1
+    start = 0
+    for d in range(SORT_BINS):
+        size = histogram[d]
+        histogram[d] = start
+        start += size
+    for k in range(count):
+        d = (source[k] >> shift) & mask
+        target[histogram[d]] = source[k]
+        histogram[d] += 1

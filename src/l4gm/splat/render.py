@@ -1,0 +1,172 @@
+"""The one public function of splatting: Gaussians and cameras to images."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from l4gm.errors import InputError
+from l4gm.gaussians.types import Gaussians
+from l4gm.geometry.cameras import Cameras
+
+_Backend = Callable[[Gaussians, Cameras, Tensor], tuple[Tensor, Tensor]]
+
+# Module and function of each backend, imported when first used.
+_BACKENDS = {
+    "reference": ("l4gm.splat.reference", "render_reference"),
+    "cpu": ("l4gm.splat.cpu", "render_cpu"),
+    "gsplat": ("l4gm.splat.gsplat_backend", "render_gsplat"),
+}
+
+
+@dataclass(frozen=True)
+class RenderOutput:
+    """Rendered views.
+
+    Args:
+        image: [..., C, 3, H, W], composited over the background; not clamped.
+        alpha: [..., C, 1, H, W], in [0, 1].
+    """
+
+    image: Tensor
+    alpha: Tensor
+
+
+def render(
+    gaussians: Gaussians,
+    cameras: Cameras,
+    background: float | Tensor = 1.0,
+    backend: str = "auto",
+) -> RenderOutput:
+    """Splat Gaussians into the views of cameras.
+
+    EWA splatting as gsplat 1.5 means it; `l4gm.splat.constants` has the thresholds. Differentiable
+    with respect to means, quats, scales, opacities, colors and background. All frames and views of
+    a call are rendered together: one call with many is faster than many calls.
+
+    Args:
+        gaussians: leading dimensions [...]; N may be 0.
+        cameras: [..., C], or [C] to be used for all leading dimensions. Nothing nearer than `near`
+            or farther than `far` is drawn.
+        background: one value for all channels, or a tensor [3].
+        backend: "reference" (slow, any device and dtype), "cpu", "gsplat" (CUDA, optional), or
+            "auto", the fastest there is for the device of the Gaussians.
+
+    Returns:
+        Image [..., C, 3, H, W] and alpha [..., C, 1, H, W] on the device of the Gaussians; float32
+        ("reference": the dtype of the means).
+
+    Raises:
+        ValueError: if shapes do not fit, a value is not finite, or there is no such backend.
+        InputError: if the backend is not installed.
+    """
+    lead = gaussians.shape
+    cameras = _expand_cameras(cameras, lead)
+    _check_finite(gaussians, cameras)
+    color = _background_color(background, gaussians.means)
+    draw = _load_backend(_choose_backend(backend, gaussians.device))
+    num_frames, num_views = lead.numel(), cameras.shape[-1]
+    image, alpha = draw(
+        gaussians.reshape(num_frames), cameras.reshape(num_frames, num_views), color
+    )
+    size = (cameras.height, cameras.width)
+    return RenderOutput(
+        image.reshape(*lead, num_views, 3, *size), alpha.reshape(*lead, num_views, 1, *size)
+    )
+
+
+def available_backends() -> list[str]:
+    """Names that `render` can use on this machine, whatever the device."""
+    return [name for name in _BACKENDS if name != "gsplat" or _has_gsplat()]
+
+
+def _expand_cameras(cameras: Cameras, lead: torch.Size) -> Cameras:
+    """Cameras [..., C] for Gaussians [...]."""
+    if len(cameras.shape) == 0:
+        raise ValueError("cameras must be [C] or [..., C], got a single camera without dimensions")
+    if len(cameras.shape) == 1:
+        return cameras.expand(*lead, *cameras.shape)
+    if cameras.shape[:-1] != lead:
+        raise ValueError(
+            f"cameras must be [C] or {[*lead, 'C']} to go with Gaussians {list(lead)}, "
+            f"got {list(cameras.shape)}"
+        )
+    return cameras
+
+
+def _background_color(background: float | Tensor, like: Tensor) -> Tensor:
+    """The background as a tensor [3]."""
+    color = torch.as_tensor(background, dtype=like.dtype, device=like.device)
+    if color.ndim == 0:
+        color = color.expand(3)
+    if color.shape != (3,):
+        raise ValueError(f"background must be one value or [3], got {list(color.shape)}")
+    if not bool(torch.isfinite(color).all()):
+        raise ValueError("background holds a value that is not finite (NaN or infinity)")
+    return color
+
+
+def _check_finite(gaussians: Gaussians, cameras: Cameras) -> None:
+    named = {f.name: getattr(gaussians, f.name) for f in fields(gaussians)}
+    named["world_from_camera"] = cameras.world_from_camera
+    named["intrinsics"] = cameras.intrinsics
+    # A sum shows any NaN or infinity in one pass; only then is it worth looking closer.
+    sums = torch.stack([tensor.detach().sum().float() for tensor in named.values()])
+    if math.isfinite(float(sums.sum())):
+        return
+    for name, tensor in named.items():
+        bad = ~torch.isfinite(tensor.detach())
+        if bool(bad.any()):
+            raise ValueError(
+                f"{name} {list(tensor.shape)} holds {int(bad.sum())} values that are not finite "
+                "(NaN or infinity)"
+            )
+
+
+def _choose_backend(name: str, device: torch.device) -> str:
+    """The backend that a name means on a device."""
+    if name == "auto":
+        if device.type == "cuda" and _has_gsplat():
+            return "gsplat"
+        if device.type != "cpu":
+            _note_fallback(device.type)
+        return "cpu"
+    if name not in _BACKENDS:
+        raise ValueError(
+            f"no rendering backend {name!r}; there are auto, {', '.join(available_backends())}"
+        )
+    return name
+
+
+_noted: set[str] = set()
+
+
+def _note_fallback(device_type: str) -> None:
+    """Say once per kind of device that rendering happens elsewhere."""
+    if device_type not in _noted:
+        _noted.add(device_type)
+        hint = '; for CUDA install "l4gm[cuda]"' if device_type == "cuda" else ""
+        logging.getLogger(__name__).warning(
+            "no rendering backend for %s here: rendering on the CPU%s", device_type, hint
+        )
+
+
+def _load_backend(name: str) -> _Backend:
+    if name == "gsplat" and not _has_gsplat():
+        raise InputError(
+            'backend "gsplat" is not installed: expected the package gsplat 1.5 or later; '
+            'install it with pip install "l4gm[cuda]"'
+        )
+    module, function = _BACKENDS[name]
+    return getattr(import_module(module), function)
+
+
+def _has_gsplat() -> bool:
+    return find_spec("gsplat") is not None
