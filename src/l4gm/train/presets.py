@@ -45,6 +45,7 @@ class TrainConfig:
             of the three views with probability 1/2.
         num_supervision_views: rendered free views per frame.
         frames_per_clip, fps: what is rendered of an object; a sample takes T consecutive frames.
+        chunk_frames: T at which the finished network is used, written into its file.
         alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
@@ -57,6 +58,7 @@ class TrainConfig:
     num_supervision_views: int = 4
     frames_per_clip: int = 4
     fps: float = 8.0
+    chunk_frames: int = 8
     alpha_weight: float = 1.0
     structure_weight: float = 0.0
     weight_decay: float = 0.05
@@ -111,10 +113,10 @@ def small_network() -> L4GMConfig:
     """The bundled network: 128 px in, 64 x 64 splats a view, 16,384 Gaussians a frame."""
     return L4GMConfig(
         input_size=128,
-        down_channels=(32, 64, 96, 128),
+        down_channels=(24, 48, 64, 96),
         down_attention=(False, False, True, True),
         mid_attention=True,
-        up_channels=(128, 96, 64, 32),
+        up_channels=(96, 64, 48, 24),
         up_attention=(True, True, False, False),
         temporal_attention=True,
         layers_per_block=1,
@@ -133,10 +135,10 @@ def tiny_preset() -> TrainConfig:
     return TrainConfig(
         model=small_network(),
         stages=(
-            Stage(steps=9000, size_px=64, learning_rate=2e-3, num_clips=4000),
-            Stage(steps=2500, size_px=128, learning_rate=1e-3, depth_weight=0.5),
+            Stage(steps=11000, size_px=64, learning_rate=2e-3, num_clips=4000),
+            Stage(steps=2000, size_px=128, learning_rate=1e-3, depth_weight=0.5),
             Stage(
-                steps=1200,
+                steps=1000,
                 size_px=128,
                 num_frames=4,
                 batch_size=1,

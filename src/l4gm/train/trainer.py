@@ -224,7 +224,7 @@ class Trainer:
         else:
             self._skip()
         self._record(
-            {name: float(term) for name, term in terms.items()}
+            {name: float(term.detach()) for name, term in terms.items()}
             | {"gradient_norm": float(norm), "learning_rate": rate}
         )
 
@@ -295,7 +295,8 @@ class Trainer:
     def export(self) -> Path:
         """Write the averaged weights as the pipeline reads them: `recon.safetensors`, half precision."""
         path = self.options.folder / "recon.safetensors"
-        save_weights(self.average, path, half=True)
+        metadata = {"chunk_frames": str(self.config.chunk_frames), "steps": str(self.step)}
+        save_weights(self.average, path, half=True, metadata=metadata)
         config = self.options.folder / "config.json"
         partial = config.with_name(config.name + ".partial")
         partial.write_text(json.dumps(self.config.model.to_dict(), indent=1) + "\n")
