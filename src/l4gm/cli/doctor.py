@@ -161,7 +161,24 @@ def _weights() -> list[dict[str, Any]]:
                 if path is not None
             ]
         found.append(entry)
-    return found
+    return [*found, _imagedream()]
+
+
+def _imagedream() -> dict[str, Any]:
+    """Its many files are found, not hashed: they are gigabytes."""
+    from l4gm.multiview.hub import offline_folder
+    from l4gm.multiview.imagedream_parts import HUB_NAME
+
+    folder = offline_folder(HUB_NAME)
+    missing = None
+    if not folder.is_dir():
+        missing = f"hf download {HUB_NAME} --local-dir {folder}   (or the hub's own cache)"
+    return {
+        "name": f"imagedream ({HUB_NAME})",
+        "files": [] if missing else [{"path": str(folder), "bytes": None, "sha256": None}],
+        "missing": missing,
+        "licence": None,
+    }
 
 
 def _describe(findings: dict[str, Any]) -> dict[str, list[str]]:
@@ -198,6 +215,7 @@ def _describe(findings: dict[str, Any]) -> dict[str, list[str]]:
         if model["missing"]:
             sections["weights"].append(f"  not here: {model['missing']}")
         for file in model["files"]:
-            size = f"{file['bytes'] / 1e6:.1f} MB"
-            sections["weights"].append(f"  {file['path']} ({size}, SHA-256 {file['sha256']})")
+            digest = file["sha256"]
+            size = f" ({file['bytes'] / 1e6:.1f} MB, SHA-256 {digest})" if digest else ""
+            sections["weights"].append(f"  {file['path']}{size}")
     return sections

@@ -61,20 +61,30 @@ class _Bars:
         self._bars.start()
 
     def stop(self) -> None:
+        self._finish_single_steps()
         self._bars.stop()
 
     def update(self, stage: str, done: int, total: int) -> None:
         if stage not in self._tasks:
+            self._finish_single_steps()
             self._tasks[stage] = self._bars.add_task(stage)
-        self._bars.update(self._tasks[stage], completed=done, total=total or None)
+        # A stage that has not got on yet may be a single step: its bar pulses.
+        known = total if done and total else None
+        self._bars.update(self._tasks[stage], completed=done, total=known)
+
+    def _finish_single_steps(self) -> None:
+        """The next stage has begun, so those that only said that they began are done."""
+        for task in self._bars.tasks:
+            if not task.completed:
+                self._bars.update(task.id, completed=1, total=1)
 
 
 class _Lines:
-    """A line when a stage begins and ends, and every few seconds between."""
+    """A line when a stage begins and ends, and every few seconds between, with the time so far."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._began: dict[str, float] = {}
+        self._began = time.monotonic()
         self._last_line: dict[str, float] = {}
         self._finished: set[str] = set()
 
@@ -86,14 +96,13 @@ class _Lines:
 
     def update(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
-        first = stage not in self._began
-        began = self._began.setdefault(stage, now)
         finished = total > 0 and done >= total
-        due = first or now - self._last_line[stage] >= _PLAIN_INTERVAL_SECONDS or finished
+        last = self._last_line.get(stage)
+        due = last is None or now - last >= _PLAIN_INTERVAL_SECONDS or finished
         if not due or stage in self._finished:
             return
         self._last_line[stage] = now
         if finished:
             self._finished.add(stage)
-        count = f"{done}/{total}" if total else str(done)
-        print(f"{stage}: {count} ({now - began:.1f} s)", file=self._stream, flush=True)
+        count = (f" {done}/{total}" if total else f" {done}") if done else " ..."
+        print(f"{now - self._began:6.1f} s  {stage}{count}", file=self._stream, flush=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from l4gm.cli.output_folder import check_replaceable, output_folder
-from l4gm.cli.usage import CommonOptions, UsageError, positive
+from l4gm.cli.usage import CommonOptions, positive
 
 EXAMPLES = """
 l4gm reconstruct cat.mp4                            # writes cat_4d/
@@ -36,6 +36,8 @@ class Options(CommonOptions):
     """mini (bundled), official (the paper's), a folder, a .safetensors file, or a hub name."""
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Square pictures of the object in the first frame, named 0.png, 90.png, 180.png, 270.png."""
+    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """Who makes the views not given: none, imagedream, its folder; auto: as the model needs it."""
     align: bool = True
     """Find by how much four given views are turned against the video; else they are exact."""
     elevation: float = 0.0
@@ -48,8 +50,8 @@ class Options(CommonOptions):
     """Leave out what comes after this many frames, counted at about 15 a second."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The video's frames per second, where it says none or a wrong one."""
-    chunk_frames: int = 16
-    """Frames of one forward pass of the network."""
+    chunk_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Frames of one forward pass; by default what the model was made for."""
     orbit_size: int = 512
     """Width and height of orbit.mp4 in pixels."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -62,8 +64,6 @@ def run(options: Options) -> None:
     """Reconstruct, and say where the result lies."""
     for name in ("max_frames", "fps", "chunk_frames", "orbit_size"):
         positive(f"--{name.replace('_', '-')}", getattr(options, name))
-    if not -90 <= options.elevation <= 90:
-        raise UsageError(f"--elevation {options.elevation}: expected -90 to 90 degrees")
     out = options.out if options.out is not None else Path(f"{options.video.stem}_4d")
     check_replaceable(out, overwrite=options.overwrite)
 

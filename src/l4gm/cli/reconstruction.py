@@ -20,16 +20,19 @@ from l4gm import __version__
 from l4gm.cli.assets import SEQUENCE_NAME, open_asset
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
-from l4gm.errors import InputError
 from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.ply_sequence import frame_name, write_index
 from l4gm.gaussians.sequence_file import SequenceWriter
-from l4gm.media.video import probe_video, read_frames, write_video
+from l4gm.media.video import probe_video, write_video
+from l4gm.model.l4gm import L4GM
 from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import file_sha256
+from l4gm.multiview.given import read_given_views
+from l4gm.multiview.imagedream import ImageDream
+from l4gm.multiview.imagedream_parts import HUB_NAME
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video
 from l4gm.pipeline.report import PipelineReport
-from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, VIEW_AZIMUTHS_DEGREES
+from l4gm.pipeline.rig import STAGE_SIZE
 from l4gm.pipeline.video_to_4d import VideoTo4D, find_device
 from l4gm.viewer.player import write_player
 
@@ -68,9 +71,10 @@ class Reconstruction:
         self.found["device"] = str(device)
         with self._timed("load model"):
             weights = resolve_weights(options.model)
-            pipeline = VideoTo4D.from_pretrained(
-                options.model, device=str(device), chunk_frames=options.chunk_frames
-            )
+            given = {} if options.chunk_frames is None else {"chunk_frames": options.chunk_frames}
+            pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
+            pipeline.multiview = self._generator(pipeline)
+        self.found["chunk_frames"] = pipeline.chunk_frames
         self.found["weights"] = {
             path.name: {"path": str(path), "sha256": file_sha256(path)}
             for path in (weights.recon, weights.interp)
@@ -78,9 +82,23 @@ class Reconstruction:
         }
         with self._timed("prepare"):
             prepared = self._prepare()
-        views, present = (None, None) if options.views is None else read_views(options.views)
-        self._reconstruct(pipeline, prepared, views, present)
+        self._reconstruct(pipeline, prepared)
         self._show(prepared)
+
+    def _generator(self, pipeline: VideoTo4D) -> ImageDream | None:
+        """What makes the other views of the first frame, if anything does."""
+        options = self.options
+        source = options.multiview
+        if source == "auto":
+            network = pipeline.reconstruction
+            video_is_enough = isinstance(network, L4GM) and network.config.missing_views
+            source = "none" if video_is_enough or options.views is not None else "imagedream"
+        self.found["multiview"] = source
+        if source == "none":
+            return None
+        return ImageDream.from_pretrained(
+            HUB_NAME if source == "imagedream" else source, device=pipeline.device
+        )
 
     def _prepare(self) -> PreparedVideo:
         options = self.options
@@ -112,22 +130,21 @@ class Reconstruction:
                 total,
             )
 
-    def _reconstruct(
-        self,
-        pipeline: VideoTo4D,
-        prepared: PreparedVideo,
-        views: Tensor | None,
-        present: Tensor | None,
-    ) -> None:
+    def _reconstruct(self, pipeline: VideoTo4D, prepared: PreparedVideo) -> None:
         """The chunk loop, each piece written as it comes."""
         options = self.options
+        views: Tensor | None = None
+        present: Tensor | None = None
+        if options.views is not None:
+            views, present = read_given_views(options.views)
         stream = pipeline.stream(
             prepared,
             views=views,
-            present=present,
+            present=None if present is None or present.all() else present,
             interpolate=options.interpolate,
             align=options.align,
             elevation=options.elevation,
+            seed=options.seed,
             progress=self.progress,
             report=self.report,
         )
@@ -194,7 +211,7 @@ class Reconstruction:
             "version": 1,
             "settings": settings,
             **self.found,
-            **pipeline,
+            "pipeline": pipeline,
             "seconds_total": round(time.perf_counter() - self.began, 3),
             "versions": {
                 "l4gm": __version__,
@@ -219,50 +236,3 @@ class Reconstruction:
     def _timed(self, stage: str) -> Iterator[None]:
         with self.report.stage(stage, torch.device(self.found["device"])):
             yield
-
-
-def read_views(folder: Path) -> tuple[Tensor, Tensor | None]:
-    """The pictures of a folder whose names are azimuths.
-
-    Args:
-        folder: holds 0.png, 90.png, 180.png, 270.png (or .jpg, .webp); up to three may be missing,
-            which only a model trained for that can do without. Transparency is laid on white.
-
-    Returns:
-        views [4, 3, S, S] in [0, 1] (missing ones white), and which are there, [4] bool, or None
-        for all.
-
-    Raises:
-        InputError: no folder, no such pictures, or pictures that are not square or differ in size.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected one with 0.png, 90.png, 180.png ...")
-    pictures: dict[int, Tensor] = {}
-    for path in sorted(folder.iterdir()):
-        if path.stem in (names := [f"{azimuth:g}" for azimuth in VIEW_AZIMUTHS_DEGREES]):
-            pictures[names.index(path.stem)] = _read_picture(path)
-    if not pictures:
-        raise InputError(
-            f"{folder}: no views; expected pictures named by azimuth: 0.png, 90.png, 180.png, "
-            "270.png"
-        )
-    sizes = {tuple(picture.shape) for picture in pictures.values()}
-    if len(sizes) > 1:
-        listed = ", ".join(f"{width} x {height}" for _, height, width in sorted(sizes))
-        raise InputError(f"{folder}: views must be of one size, got {listed}")
-    views = torch.ones(NUM_VIEWS, *sizes.pop())
-    present = torch.zeros(NUM_VIEWS, dtype=torch.bool)
-    for index, picture in pictures.items():
-        views[index], present[index] = picture, True
-    return views, None if present.all() else present
-
-
-def _read_picture(path: Path) -> Tensor:
-    """[3, S, S] in [0, 1] on white."""
-    values = next(read_frames(path)).permute(2, 0, 1).float() / 255
-    if values.shape[1] != values.shape[2]:
-        raise InputError(
-            f"{path}: a view must be square, got {values.shape[2]} x {values.shape[1]} px; pad it "
-            "around the object"
-        )
-    return values[:3] * values[3:] + 1 - values[3:] if len(values) == 4 else values

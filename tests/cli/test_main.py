@@ -1,0 +1,155 @@
+"""The frame of the command line: help, usage errors, exit codes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from l4gm.cli import main as cli
+from l4gm.cli.main import VERBS
+from l4gm.cli.usage import one_line
+from l4gm.errors import InputError
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",), ("help",)])
+def test_overview_names_every_verb(run: Callable, arguments: tuple[str, ...]) -> None:
+    outcome = run(*arguments)
+    assert outcome.code == 0
+    assert not outcome.err
+    for verb in VERBS:
+        assert f"  {verb} " in outcome.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_has_examples(run: Callable, verb: str) -> None:
+    outcome = run(verb, "--help")
+    assert outcome.code == 0
+    assert f"usage: l4gm {verb}" in outcome.out
+    examples = outcome.out.split("examples:\n")[1].splitlines()
+    assert examples
+    assert all(line.startswith(f"  l4gm {verb} ") or line == f"  l4gm {verb}" for line in examples)
+    assert "--debug" in outcome.out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_parse(verb: str) -> None:
+    """Every example is a command line that the verb takes."""
+    import importlib
+    import shlex
+
+    from l4gm.cli.usage import parse
+
+    module = importlib.import_module(f"l4gm.cli.{verb}")
+    for line in module.EXAMPLES.strip().splitlines():
+        arguments = shlex.split(line, comments=True)
+        assert arguments[:2] == ["l4gm", verb]
+        assert parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments[2:]) is not None
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"]])
+def test_help_is_fast_and_does_without_torch(arguments: list[str]) -> None:
+    """Seconds of CPU (there is one thread), so that a busy machine does not count."""
+    code = (
+        "import sys; from l4gm.cli.main import main; code = main(sys.argv[1:]); "
+        "sys.exit(9 if {'torch', 'numpy'} & set(sys.modules) else code)"
+    )
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+        after = os.times()
+        seconds.append(
+            after.children_user
+            - before.children_user
+            + after.children_system
+            - before.children_system
+        )
+    assert min(seconds) < 0.7
+
+
+def test_version(run: Callable) -> None:
+    import l4gm
+
+    assert run("--version").out == f"l4gm {l4gm.__version__}\n"
+
+
+def test_module_can_be_run() -> None:
+    out = subprocess.run(
+        [sys.executable, "-m", "l4gm", "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert out.startswith("l4gm ")
+
+
+def test_unknown_verb_suggests_the_nearest(run: Callable) -> None:
+    run("recnstruct", "cat.mp4").assert_bad_input("'recnstruct'", "'reconstruct'")
+    run("zzz").assert_bad_input("'zzz'", "reconstruct, view")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("reconstruct",), ["PATH"]),
+        (("reconstruct", "a.mp4", "--devise", "cpu"), ["--devise", "--device"]),
+        (("reconstruct", "a.mp4", "--max-frames", "many"), ["--max-frames", "many"]),
+        (("reconstruct", "a.mp4", "--max-frames", "0"), ["--max-frames 0", "above 0"]),
+        (("export", "a", "--format", "obj", "-o", "b"), ["obj", "ply", "safetensors", "html"]),
+    ],
+)
+def test_usage_errors_are_one_line(
+    run: Callable, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    run(*arguments).assert_bad_input(*words)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (InputError("cat.mp4: no such\nfile"), 2, "cat.mp4: no such file"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (cli.Terminated(), 143, "terminated"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "Permission denied"),
+        (MemoryError(), 1, "out of memory"),
+        (ZeroDivisionError("division by zero"), 1, "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_exit_codes(
+    run: Callable, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, word: str
+) -> None:
+    def fail(verb: str, arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    outcome = run("inspect", "x")
+    assert outcome.code == code
+    assert outcome.err.startswith("l4gm: error: ")
+    assert word in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    debugged = run("inspect", "x", "--debug")
+    assert debugged.code == code
+    assert "Traceback" in debugged.err
+    assert type(error).__name__ in debugged.err
+
+
+def test_closed_pipe_is_no_traceback(tmp_path) -> None:
+    """`l4gm doctor | true`: the reader has gone before anything is printed."""
+    command = f"{sys.executable} -m l4gm doctor --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.returncode in (0, 1)
+    assert not done.stderr
+
+
+def test_one_line_leaves_out_frame_and_help() -> None:
+    framed = """╭─ Required options ──────────╮
+│ Missing from l4gm x:        │
+│     PATH                    │
+│         Long help. (req)    │
+│ ─────────────────────────── │
+│ For full helptext, run:     │
+│     l4gm x --help           │
+╰─────────────────────────────╯"""
+    assert one_line(framed) == "Missing from l4gm x: PATH"
+    assert one_line("something\nelse") == "something else"
