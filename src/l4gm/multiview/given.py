@@ -7,18 +7,16 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
-from torch.nn import functional
 
 from l4gm.errors import InputError
+from l4gm.media.images import image_files, is_image, read_image
+from l4gm.media.resample import Crop, crop_and_resize
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)
 _SMALLEST_PX = 16
 _FORM = (
@@ -51,12 +49,11 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of views; {_FORM}")
-    names = [
-        path
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
-    ]
-    path_of_view = _assign(folder, sorted(names, key=_natural_order))
+    try:
+        paths = image_files(folder)
+    except InputError as error:
+        raise InputError(f"{folder}: no pictures in this folder; {_FORM}") from error
+    path_of_view = _assign(folder, paths)
     views = torch.ones(_NUM_VIEWS, 3, VIEW_SIZE_PX, VIEW_SIZE_PX)
     present = torch.zeros(_NUM_VIEWS, dtype=torch.bool)
     first: tuple[Path, int] | None = None
@@ -68,8 +65,8 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
                 f"{path}: a view of {picture.shape[-1]} px, but {first[0].name} has {first[1]} px; "
                 "expected one size, with the object at one scale in all views"
             )
-        log.info("view at azimuth %d: %s", VIEW_AZIMUTHS_DEGREES[index], path)
-        views[index] = _resize(picture)
+        logger.info("view at azimuth %d: %s", VIEW_AZIMUTHS_DEGREES[index], path)
+        views[index] = _on_white(picture)
         present[index] = True
     return views, present
 
@@ -77,7 +74,7 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
 def _assign(folder: Path, paths: list[Path]) -> dict[int, Path]:
     """Which file is which view: {index of the view: path}, in the order of the views."""
     azimuths = [_azimuth_degrees(path.stem) for path in paths]
-    if paths and all(azimuth in VIEW_AZIMUTHS_DEGREES for azimuth in azimuths):
+    if all(azimuth in VIEW_AZIMUTHS_DEGREES for azimuth in azimuths):
         path_of_view: dict[int, Path] = {}
         for azimuth, path in zip(azimuths, paths, strict=True):
             index = VIEW_AZIMUTHS_DEGREES.index(azimuth or 0)
@@ -89,7 +86,7 @@ def _assign(folder: Path, paths: list[Path]) -> dict[int, Path]:
             path_of_view[index] = path
         return dict(sorted(path_of_view.items()))
     if len(paths) != _NUM_VIEWS:
-        found = ", ".join(path.name for path in paths[: _NUM_VIEWS + 1]) or "none"
+        found = ", ".join(path.name for path in paths[: _NUM_VIEWS + 1])
         more = " ..." if len(paths) > _NUM_VIEWS + 1 else ""
         raise InputError(f"{folder}: {len(paths)} pictures ({found}{more}); {_FORM}")
     return dict(enumerate(paths))
@@ -101,34 +98,23 @@ def _azimuth_degrees(stem: str) -> int | None:
     return int(numbers[-1]) % 360 if numbers else None
 
 
-def _natural_order(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.findall(r"\d+|\D+", path.name.lower())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
-
-
 def _read(path: Path) -> Tensor:
-    """[3, S, S] float32 in [0, 1] on white."""
-    try:
-        with Image.open(path) as image:
-            picture = ImageOps.exif_transpose(image)
-            width, height = picture.size
-            if width != height or width < _SMALLEST_PX:
-                raise InputError(
-                    f"{path}: a view of {width} x {height} px; expected a square of at least "
-                    f"{_SMALLEST_PX} px"
-                )
-            values = np.asarray(picture.convert("RGBA"))
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a picture that can be read ({error})") from error
-    rgba = torch.from_numpy(values.copy()).permute(2, 0, 1).float() / 255
-    color, alpha = rgba[:3], rgba[3:]
-    return color * alpha + (1 - alpha)
+    """[4, S, S] float32 in [0, 1], colour times alpha, and alpha."""
+    if not is_image(path):
+        raise InputError(f"{path}: not a picture that can be read; save it again as PNG")
+    picture = next(read_image(path)).permute(2, 0, 1).float() / 255
+    height, width = picture.shape[1:]
+    if width != height or width < _SMALLEST_PX:
+        raise InputError(
+            f"{path}: a view of {width} x {height} px; expected a square of at least "
+            f"{_SMALLEST_PX} px"
+        )
+    alpha = picture[3:] if len(picture) == 4 else torch.ones(1, height, width)
+    return torch.cat([picture[:3] * alpha, alpha])
 
 
-def _resize(picture: Tensor) -> Tensor:
-    """[3, S, S] -> [3, 256, 256]: by area where it shrinks, as the frames of the video."""
-    size = (VIEW_SIZE_PX, VIEW_SIZE_PX)
-    mode = "area" if picture.shape[-1] > VIEW_SIZE_PX else "bilinear"
-    return functional.interpolate(picture[None], size, mode=mode)[0]
+def _on_white(picture: Tensor) -> Tensor:
+    """[4, S, S], colour times alpha, and alpha -> [3, 256, 256]."""
+    whole = Crop(left=0, top=0, side=picture.shape[-1])
+    resized = crop_and_resize(picture, whole, VIEW_SIZE_PX)
+    return (resized[:3] + 1 - resized[3:]).clamp(0, 1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -22,9 +21,8 @@ from torch import Tensor, nn
 
 from l4gm.errors import InputError
 from l4gm.multiview.clip_image import ClipPreprocessing
+from l4gm.multiview.hub import find_snapshot, offline_folder
 from l4gm.multiview.unet import IMAGE_EMBED_CHANNELS, MultiViewUNet, MultiViewUNetConfig
-
-log = logging.getLogger(__name__)
 
 HUB_NAME = "ashawkey/imagedream-ipmv-diffusers"
 
@@ -79,7 +77,7 @@ class ImageDreamParts:
 def load_imagedream_parts(
     source: str | os.PathLike[str] = HUB_NAME, *, dtype: torch.dtype = torch.float32
 ) -> ImageDreamParts:
-    """Load the parts from a folder, or from the hub's cache or the hub by name.
+    """Load the parts from a folder, or by hub name (see `hub.find_snapshot`).
 
     No code of the folder is run and no pickle is read.
 
@@ -128,22 +126,12 @@ def _resolve(source: str | os.PathLike[str]) -> Path:
         raise InputError(
             f"{name}: expected a folder of the form of {HUB_NAME}, or a hub name; {_download(name)}"
         )
-    import huggingface_hub
-
-    # The hub's client changed its network library, so its errors have no common name.
-    network_errors: tuple[type[Exception], ...] = (OSError, ValueError)
-    with contextlib.suppress(ImportError):
-        import httpx
-
-        network_errors = (*network_errors, httpx.HTTPError)
-    log.info("ImageDream from the hub: %s; its page states the licence of the weights", name)
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_HUB_PATTERNS))
-    except network_errors as error:
+        return find_snapshot(name, _HUB_PATTERNS, lambda found: not _missing_files(found))
+    except ConnectionError as error:
         raise InputError(
-            f"{name}: not in the hub's cache, and the hub cannot be reached or does not have it "
-            f"({_first_line(error)}); with a network, {_download('FOLDER', name)} "
-            "and give FOLDER in its place"
+            f"{name}: cannot be had ({error}); where there is a network, "
+            f"{_download(offline_folder(name), name)}, and it will be found there"
         ) from error
 
 
@@ -151,14 +139,19 @@ def _download(folder: object, name: str = HUB_NAME) -> str:
     return f"download it with `hf download {name} --local-dir {folder}`"
 
 
-def _check_files(folder: Path) -> None:
+def _missing_files(folder: Path) -> list[str]:
     missing = [
-        choices for choices in _NEEDED_FILES if not any((folder / c).is_file() for c in choices)
+        choices[0]
+        for choices in _NEEDED_FILES
+        if not any((folder / choice).is_file() for choice in choices)
     ]
-    if missing:
-        names = ", ".join(dict.fromkeys(choices[0] for choices in missing))
+    return list(dict.fromkeys(missing))
+
+
+def _check_files(folder: Path) -> None:
+    if missing := _missing_files(folder):
         raise InputError(
-            f"{folder}: parts of ImageDream are missing: {names}; "
+            f"{folder}: parts of ImageDream are missing: {', '.join(missing)}; "
             f"expected a folder of the form of {HUB_NAME}; {_download(folder)}"
         )
 
@@ -194,7 +187,8 @@ def _quiet_libraries() -> Iterator[tuple[Any, Any]]:
 def _read_part(kind: Any, folder: Path, **options: Any) -> Any:
     try:
         return kind.from_pretrained(str(folder), local_files_only=True, **options)
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, SafetensorError) as error:
+    # What the libraries raise for a damaged file is their own affair, down to a plain Exception.
+    except Exception as error:
         raise InputError(
             f"{folder}: cannot be read as {kind.__name__} ({_first_line(error)}); "
             f"{_download(folder.parent)}"
