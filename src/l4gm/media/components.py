@@ -26,8 +26,8 @@ def label_components(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArra
     numbers = np.unique(roots, return_inverse=True)[1].astype(np.int32) + 1
     # Differences along the flat picture: add the number where a run starts, take it off after.
     steps = np.zeros(height * width + 1, np.int32)
-    np.add.at(steps, starts, numbers)
-    np.add.at(steps, stops, -numbers)
+    steps[starts] += numbers
+    steps[stops] -= numbers
     labels = np.cumsum(steps[:-1], dtype=np.int32).reshape(height, width)
     areas = np.bincount(numbers, stops - starts, minlength=1).astype(np.int64)
     areas[0] = mask.size - areas[1:].sum()

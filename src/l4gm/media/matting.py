@@ -25,8 +25,14 @@ from torch.nn import functional
 
 from l4gm.errors import InputError
 from l4gm.media.components import border, connected_to, label_components
+from l4gm.media.windows import box_sum, dilate, erode
 
 logger = logging.getLogger(__name__)
+
+NEAR_WHITE, NEAR_BLACK = (
+    225,
+    30,
+)  # levels that objects have too, where they are over- or underexposed
 
 
 class Matting(Protocol):
@@ -128,9 +134,9 @@ class UniformKey:
     near white nor near black, enclosed areas of exactly that colour (seen through a loop, say) are
     background too. A clip on a background brighter or darker from place to place is not for it.
 
-    Alpha in the band along the silhouette: the pixel's distance from the background colour
-    relative to the largest distance nearby, on the object. The old background is subtracted in
-    proportion, so that no fringe of it is left; a clip on pure white comes out unchanged.
+    Alpha in the band along the silhouette: where the pixel's colour lies between the background
+    and the object's colour nearby. The old background is subtracted in proportion, so that no
+    fringe of it is left; a clip on pure white comes out unchanged.
 
     Args:
         color: RGB of the background in levels, 0 to 255.
@@ -146,8 +152,12 @@ class UniformKey:
 
     BORDER_SHARE = 0.6  # of the border must have the colour: an object may touch two sides
     MAX_NOISE = 9.0
-    BAND_PX = 2
-    REACH_PX = 3
+    BAND_PX = 3
+    REACH_PX = 9
+    THIN_PX = 2
+    BLOCK_PX = 8
+    STRONG = 4.0  # times the tolerance: clearly not background
+    WEAK_SHARE = 0.35  # of the object's distance from the background
     SPECK_SHARE = 4e-4  # of the picture: a smaller region apart from the object is noise ...
     STRONG_SPECK_SHARE = 3e-5  # ... unless it stands out clearly
 
@@ -178,24 +188,62 @@ class UniformKey:
         return self._silhouette(self._distance(frame))
 
     def matte(self, frame: Tensor) -> Matte:
-        distance = self._distance(frame)
-        inside = torch.from_numpy(self._silhouette(distance))[None, None].float()
-        distance = distance[None, None] * inside
-        # Far from the background alpha is 1; in the band it follows the colour.
-        core = _erode(inside, self.BAND_PX)
-        floor = min(self.tolerance, 2 * self.noise)
-        nearby = _dilate(distance, self.REACH_PX)
-        ratio = (distance - floor) / (0.9 * nearby - floor).clamp_min(1)
-        alpha = torch.where(core > 0, core, ratio.clamp(0, 1) * inside)[0]
         image = frame[..., :3].permute(2, 0, 1).float() / 255
+        distance = self._distance(frame)
+        silhouette = self._silhouette(distance)
+        alpha, color = torch.zeros_like(image[:1]), torch.zeros_like(image)
+        box = _bounding_box(silhouette, margin_px=self.REACH_PX)
+        if box is not None:
+            rows, columns = box
+            inside = torch.from_numpy(silhouette)[rows, columns].float()[None]
+            alpha[:, rows, columns], color[:, rows, columns] = self._soft_edges(
+                image[:, rows, columns], inside, distance[rows, columns] / 255
+            )
+        return Matte(color=color, alpha=alpha)
+
+    def _soft_edges(self, image: Tensor, inside: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
+        """Alpha [1, H, W] and premultiplied colour [3, H, W] inside a silhouette [1, H, W]."""
         old = torch.tensor(self.color).view(3, 1, 1) / 255
-        # The least alpha that explains the pixel with a colour in [0, 1].
+        core = erode(inside, self.BAND_PX) * (1 - self._halo(inside, distance))
+        # The object's colour behind an edge pixel: the mean of the core nearby; on parts too thin
+        # to have a core, of the pixels nearby that are most unlike the background.
+        weight = core + 1e-3 * inside * (distance / distance.max().clamp_min(1e-3)) ** 8 + 1e-9
+        sums = box_sum(torch.cat([image * weight, weight]), self.REACH_PX)
+        object_color = sums[:3] / sums[3:]
+        # Where between the background and that colour does the pixel lie? (Equation of
+        # compositing, least squares.) Video stores colour blurred but brightness sharp, which
+        # therefore counts more.
+        change, full = _to_luma_chroma(image - old), _to_luma_chroma(object_color - old)
+        size = full.square().sum(0, keepdim=True)
+        share = (change * full).sum(0, keepdim=True) / size.clamp_min(1e-4)
+        floor = (self.noise + 1) / 255 / size.sqrt().clamp_min(1e-2)
+        alpha = ((share - floor) / (0.97 - floor).clamp_min(0.1)).clamp(0, 1) * inside
+        # The least alpha that explains the pixel by a colour in [0, 1], unless it is noise.
         least = torch.maximum(
-            (old - image) / old.clamp_min(1e-3), (image - old) / (1 - old).clamp_min(1e-3)
+            (old - image) / old.clamp_min(0.5), (image - old) / (1 - old).clamp_min(0.5)
         )
-        alpha = torch.maximum(alpha, least.amax(0, keepdim=True).clamp(0, 1) * (alpha > 0))
+        alpha = torch.maximum(alpha, least.amax(0, keepdim=True) * inside)
+        alpha = torch.where(core > 0, core, alpha)
         color = (image - (1 - alpha) * old).clamp_min(0)
-        return Matte(color=torch.minimum(color, alpha), alpha=alpha)
+        if min(self.color) <= NEAR_WHITE:
+            # What is left of a coloured background shows on white: trust faint pixels less.
+            color = alpha * torch.lerp(object_color, color / alpha.clamp_min(0.1), alpha.square())
+        return alpha, torch.minimum(color, alpha)
+
+    def _halo(self, inside: Tensor, distance: Tensor) -> Tensor:
+        """[1, H, W] 1 where the silhouette may be the blur and ringing of a video codec.
+
+        These are the pixels connected with the outside through weak pixels, at most a codec block
+        away from it. Weak are those near to the background's colour; if objects rarely have that,
+        also those much nearer to it than the object beside them.
+        """
+        outside = 1 - inside[0]
+        weak = (distance <= self.STRONG * self.tolerance / 255) | (outside > 0)
+        if not self._is_near_extreme():
+            beside = dilate(distance * inside[0], self.BLOCK_PX)
+            weak |= distance <= self.WEAK_SHARE * beside
+        reached = connected_to(weak.numpy(), outside.numpy() > 0)
+        return torch.from_numpy(reached).float() * dilate(outside, self.BLOCK_PX)
 
     def _distance(self, frame: Tensor) -> Tensor:
         """[H, W] largest channel difference from the background, in levels."""
@@ -219,23 +267,22 @@ class UniformKey:
         outside = connected_to(like_background, border(height, width))
         if not self._is_near_extreme():
             outside |= self._enclosed(like_background & ~outside, distance.numpy())
-        inside = torch.from_numpy(~outside)[None, None].float()
-        strong = (distance > 4 * self.tolerance)[None, None].float()
-        thick = _dilate(_erode(inside, self.BAND_PX), self.BAND_PX)
+        inside = torch.from_numpy(~outside).float()
+        strong = distance > self.STRONG * self.tolerance
+        thick = dilate(erode(inside, self.THIN_PX), self.THIN_PX)
         # Next to strong pixels the soft edge of a sharp object is weak and thin as well.
-        solid = (inside * torch.maximum(thick, _dilate(strong, 1)) > 0)[0, 0].numpy()
-        labels, areas = label_components(solid)
-        strength = np.zeros(len(areas), np.float32)
-        np.maximum.at(strength, labels, distance.numpy())
+        solid = inside * torch.maximum(thick, dilate(strong.float(), 1)) > 0
+        labels, areas = label_components(solid.numpy())
         pixels = distance.numel()
         keep = areas >= self.SPECK_SHARE * pixels
-        keep |= (areas >= self.STRONG_SPECK_SHARE * pixels) & (strength > 4 * self.tolerance)
+        has_strong = np.bincount(labels[strong.numpy()], minlength=len(areas)) > 0
+        keep |= (areas >= self.STRONG_SPECK_SHARE * pixels) & has_strong
         keep[0] = False
         return keep[labels]
 
     def _is_near_extreme(self) -> bool:
         """Whether objects have areas of this colour too: near white and near black."""
-        return min(self.color) > 225 or max(self.color) < 30
+        return min(self.color) > NEAR_WHITE or max(self.color) < NEAR_BLACK
 
     def _enclosed(
         self, mask: NDArray[np.bool_], distance: NDArray[np.float32]
@@ -264,13 +311,19 @@ def _dominant_color(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.median(pixels[numbers == fullest], 0)
 
 
-def _dilate(image: Tensor, radius_px: int) -> Tensor:
-    """[1, 1, H, W]: the largest value in the square of this radius."""
-    width = 2 * radius_px + 1
-    rows = functional.max_pool2d(image, (width, 1), stride=1, padding=(radius_px, 0))
-    return functional.max_pool2d(rows, (1, width), stride=1, padding=(0, radius_px))
+def _bounding_box(mask: NDArray[np.bool_], margin_px: int) -> tuple[slice, slice] | None:
+    """Rows and columns that hold the mask and a margin; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return None
+    return (
+        slice(max(0, int(rows[0]) - margin_px), int(rows[-1]) + 1 + margin_px),
+        slice(max(0, int(columns[0]) - margin_px), int(columns[-1]) + 1 + margin_px),
+    )
 
 
-def _erode(image: Tensor, radius_px: int) -> Tensor:
-    """[1, 1, H, W]: the smallest value in the square; beyond the picture it goes on as inside."""
-    return -_dilate(-image, radius_px)
+def _to_luma_chroma(color: Tensor) -> Tensor:
+    """[3, H, W] differences of RGB as brightness (counted double), blueness and redness."""
+    red, green, blue = color
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return torch.stack([2 * luma, 0.564 * (blue - luma), 0.713 * (red - luma)])
