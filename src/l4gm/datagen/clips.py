@@ -49,9 +49,7 @@ def clip_cameras(generator: np.random.Generator, request: ClipRequest) -> Camera
     return orbit_cameras(azimuths, torch.tensor(elevations), size=request.size_px)
 
 
-def _render(
-    mesh: AnimatedMesh, request: ClipRequest, seed: int, split: Split, index: int
-) -> Clip:
+def _render(mesh: AnimatedMesh, request: ClipRequest, seed: int, split: Split, index: int) -> Clip:
     yaw = _stream(seed, split, index, YAW).uniform(0.0, 360.0)
     lighting = Lighting.random(_stream(seed, split, index, LIGHT))
     cameras = clip_cameras(_stream(seed, split, index, CAMERAS), request)

@@ -273,7 +273,9 @@ def _read_scene(file: GltfFile) -> GltfScene:
                 raise file.error(f"has more than {MAX_TRIANGLES} triangles; simplify it")
     if not pieces:
         raise file.error("has no triangles in its scene")
-    faces, colors, uv, textures, smoothing = (np.concatenate(group) for group in zip(*pieces, strict=True))
+    faces, colors, uv, textures, smoothing = (
+        np.concatenate(group) for group in zip(*pieces, strict=True)
+    )
     surface = Surface(
         faces.astype(np.int32),
         colors.astype(np.float32),
@@ -400,7 +402,9 @@ def _triangles(file: GltfFile, indices: NDArray[np.int64], mode: int) -> NDArray
     """[F, 3] from a list (mode 4), strip (5) or fan (6) of vertices."""
     if mode == 4:
         if len(indices) % 3:
-            raise file.error(f"has a triangle list of {len(indices)} vertices; expected a multiple of 3")
+            raise file.error(
+                f"has a triangle list of {len(indices)} vertices; expected a multiple of 3"
+            )
         return indices.reshape(-1, 3)
     if len(indices) < 3:
         return np.zeros((0, 3), np.int64)
@@ -424,7 +428,9 @@ def _read_influences(
         weights.append(file.accessor(attributes[f"WEIGHTS_{number}"], "VEC4").astype(np.float64))
     joint, weight = np.concatenate(joints, 1), np.concatenate(weights, 1)
     if joint.shape != weight.shape or len(joint) != count:
-        raise file.error(f"has joints {joint.shape} and weights {weight.shape} for {count} vertices")
+        raise file.error(
+            f"has joints {joint.shape} and weights {weight.shape} for {count} vertices"
+        )
     weight = np.maximum(weight, 0.0)
     joint = np.where(weight > 0, joint, 0)
     if joint.size and (joint.min() < 0 or joint.max() >= num_joints):

@@ -129,7 +129,9 @@ class GltfFile:
                 raise self.error(f"lacks the data of buffers[{index}]")
             declared = self._count(entry.get("byteLength"), f"buffers[{index}].byteLength")
             if len(data) < declared:
-                raise self.error(f"is cut off: buffers[{index}] has {len(data)} of {declared} bytes")
+                raise self.error(
+                    f"is cut off: buffers[{index}] has {len(data)} of {declared} bytes"
+                )
             self._buffers[index] = data
         return self._buffers[index]
 
@@ -248,7 +250,13 @@ class GltfFile:
                 full = image.convert("RGBA")
         except InputError:
             raise
-        except (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError):
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            UnidentifiedImageError,
+            Image.DecompressionBombError,
+        ):
             raise self.error(f"has a damaged or unknown picture in images[{index}]") from None
         share = max_side_px / max(full.size)
         if share < 1:

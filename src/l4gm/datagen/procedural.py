@@ -19,7 +19,11 @@ GENERATOR_VERSION = 1
 
 
 def procedural_object(
-    seed: int, num_frames: int = 24, fps: float = 24.0, start_seconds: float = 0.0
+    seed: int,
+    num_frames: int = 24,
+    fps: float = 24.0,
+    start_seconds: float = 0.0,
+    kind: str | None = None,
 ) -> AnimatedMesh:
     """The object of a seed, in motion.
 
@@ -31,6 +35,8 @@ def procedural_object(
         seed: 0 or more, any size.
         num_frames, fps: frame k shows the time `start_seconds + k / fps`.
         start_seconds: of the first frame.
+        kind: a name of `procedural_plans.PLANS` to have that kind of object instead of the seed's
+            own (for pictures of the kinds; sets leave it out).
 
     Raises:
         ValueError: if a number is out of range.
@@ -40,14 +46,13 @@ def procedural_object(
             f"need seed >= 0, num_frames >= 1 and fps > 0, got {seed}, {num_frames}, {fps}"
         )
     generator = np.random.default_rng(np.random.SeedSequence(seed))
-    rig, looks, kind = build_object(generator)
+    kit, drawn = build_object(generator, kind)
     seconds = start_seconds + np.arange(num_frames) / fps
-    return _assemble(rig, looks, seconds, fps, f"procedural-{GENERATOR_VERSION}-{seed}-{kind}")
+    name = f"procedural-{GENERATOR_VERSION}-{seed}-{drawn}"
+    return _assemble(kit.rig, kit.looks, seconds, fps, name)
 
 
-def _assemble(
-    rig: Rig, looks: Looks, seconds: np.ndarray, fps: float, name: str
-) -> AnimatedMesh:
+def _assemble(rig: Rig, looks: Looks, seconds: np.ndarray, fps: float, name: str) -> AnimatedMesh:
     """One mesh of all parts."""
     faces, colors, uv, textures, smoothing = [], [], [], [], []
     start = 0

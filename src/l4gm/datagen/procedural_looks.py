@@ -30,22 +30,30 @@ class Material:
 
 
 def random_palette(generator: np.random.Generator) -> list[Color]:
-    """Five colours that go together: main, second, accent, light, dark."""
+    """Five colours that go together: main, second, accent, light, dark.
+
+    The mood is natural (browns, tans, greys with a colour), vivid, muted or pastel.
+    """
     hue = generator.random()
-    scheme = generator.choice([0.03, 0.08, 0.33, 0.5])
-    vivid = generator.choice([0.25, 0.6, 0.9]) * generator.uniform(0.7, 1.1)
+    mood = generator.choice(4, p=[0.35, 0.3, 0.2, 0.15])
+    if mood == 0:
+        hue = generator.uniform(0.02, 0.14)
+    low, high = ((0.1, 0.6), (0.6, 1.0), (0.1, 0.45), (0.15, 0.4))[mood]
+    darkest = (0.2, 0.4, 0.25, 0.75)[mood]
 
     def color(hue: float, saturation: float, value: float) -> Color:
         jitter = generator.normal(0, 0.03, 3)
         rgb = colorsys.hsv_to_rgb(hue % 1.0, float(np.clip(saturation, 0, 1)), value)
         return np.clip(np.array(rgb) + jitter, 0.02, 1.0)
 
-    main = color(hue, vivid, generator.uniform(0.35, 0.95))
-    second = color(hue + scheme, vivid * generator.uniform(0.4, 1), generator.uniform(0.3, 0.95))
-    accent = color(hue + generator.choice([0.45, 0.5, 0.6]), 0.85, generator.uniform(0.6, 1.0))
+    def matching(hue: float) -> Color:
+        return color(hue, generator.uniform(low, high), generator.uniform(darkest, 1.0))
+
+    scheme = generator.choice([0.03, 0.08, 0.33, 0.5], p=[0.4, 0.3, 0.15, 0.15])
+    accent = color(generator.random(), generator.uniform(0.5, 1.0), generator.uniform(0.6, 1.0))
     light = color(hue + 0.05, 0.15 * generator.random(), generator.uniform(0.8, 1.0))
     dark = color(hue + scheme, 0.5 * generator.random(), generator.uniform(0.05, 0.3))
-    return [main, second, accent, light, dark]
+    return [matching(hue), matching(hue + scheme), accent, light, dark]
 
 
 class Looks:
@@ -81,7 +89,9 @@ class Looks:
         return self.plain(color)
 
 
-def random_pattern(generator: np.random.Generator, first: Color, second: Color) -> NDArray[np.uint8]:
+def random_pattern(
+    generator: np.random.Generator, first: Color, second: Color
+) -> NDArray[np.uint8]:
     """[64, 64, 4] a repeating picture in two colours and blends of them."""
     size = TEXTURE_PX
     y, x = np.mgrid[0:size, 0:size] / size
@@ -104,7 +114,7 @@ def random_pattern(generator: np.random.Generator, first: Color, second: Color) 
             mask = np.maximum(mask, distance < generator.uniform(0.04, 0.15))
     elif kind in (5, 6):  # patches, or marble
         noise = smooth_noise(generator, 2 + int(generator.integers(0, 3)))
-        mask = noise > 0 if kind == 5 else 0.5 + 0.5 * np.sin(8 * noise + 6 * np.pi * x)
+        mask = noise > 0 if kind == 5 else 0.5 + 0.5 * np.sin(4 * noise + 2 * np.pi * count * x)
     else:  # belly: one side differs
         mask = np.clip(2.5 * np.cos(2 * np.pi * (x - 0.5)) + generator.uniform(-1.5, 0.5), 0, 1)
     mask = np.asarray(mask, np.float64)[..., None]

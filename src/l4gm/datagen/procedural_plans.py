@@ -1,71 +1,39 @@
-"""Body plans: what kinds of objects the generator makes."""
+"""Which kinds of objects the generator makes, and how often."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from l4gm.datagen.procedural_looks import Looks
-from l4gm.datagen.procedural_rig import Part, Rig, Wave, rotation, turn_to
-from l4gm.datagen.procedural_shapes import Shape, blade, box, capsule, cylinder, ellipsoid, torus
+from l4gm.datagen import procedural_creatures as creatures
+from l4gm.datagen import procedural_things as things
+from l4gm.datagen.procedural_kit import Kit
+
+PLANS: dict[str, tuple[float, Callable[[Kit], None]]] = {
+    "quadruped": (0.15, creatures.quadruped),
+    "biped": (0.18, creatures.biped),
+    "bird": (0.07, creatures.bird),
+    "fish": (0.09, creatures.fish),
+    "serpent": (0.04, creatures.serpent),
+    "arthropod": (0.06, creatures.arthropod),
+    "blob": (0.06, creatures.blob),
+    "vehicle": (0.08, things.vehicle),
+    "aircraft": (0.05, things.aircraft),
+    "furniture": (0.04, things.furniture),
+    "machine": (0.04, things.machine),
+    "plant": (0.04, things.plant),
+    "toy": (0.03, things.toy),
+    "assembly": (0.07, things.assembly),
+}
+"""Share and plan of every kind."""
 
 
-def build_object(generator: np.random.Generator) -> tuple[Rig, Looks, str]:
-    """A random object: its parts, its looks, and the name of its kind."""
-    looks = Looks(generator)
-    rig = Rig()
-    assembly(generator, rig, looks)
-    return rig, looks, "assembly"
-
-
-def any_shape(generator: np.random.Generator) -> Shape:
-    """A random primitive."""
-    kind = generator.integers(0, 7)
-    if kind == 0:
-        return ellipsoid()
-    if kind == 1:
-        return ellipsoid(9, 14, float(generator.choice([0.3, 0.5])), float(generator.choice([0.3, 0.6])))
-    if kind == 2:
-        return cylinder(float(generator.choice([0.0, 0.5, 1.0, 1.4])))
-    if kind == 3:
-        return capsule(float(generator.choice([0.4, 0.7, 1.0])))
-    if kind == 4:
-        return torus(float(generator.choice([0.2, 0.35])))
-    if kind == 5:
-        return blade()
-    return box(4, float(generator.choice([0.5, 0.8, 1.0])))
-
-
-def assembly(generator: np.random.Generator, rig: Rig, looks: Looks) -> None:
-    """A random tree of primitives, half of them in mirrored pairs."""
-    looks_of = [looks.random(k, 0.5) for k in (0, 1, 2, 3)]
-    size = generator.uniform(0.18, 0.4, 3)
-    rig.add(Part(shape=any_shape(generator), size=tuple(size * [1, 2, 1]), material=looks_of[0]))
-    target = int(generator.integers(5, 18))
-    while len(rig.parts) < target:
-        parent = int(generator.integers(0, len(rig.parts))) if generator.random() < 0.5 else 0
-        body = rig.parts[parent]
-        direction = generator.normal(size=3)
-        direction /= np.linalg.norm(direction)
-        at = np.array([0, body.size[1] / 2, 0]) + 0.8 * direction * [
-            body.size[0], body.size[1] / 2, body.size[2]
-        ]  # fmt: skip
-        shape = any_shape(generator)
-        width = generator.uniform(0.04, 0.14)
-        index = rig.add(
-            Part(
-                shape=shape,
-                size=(width, generator.uniform(0.1, 0.5), width * generator.uniform(0.4, 1.2)),
-                material=int(generator.choice(looks_of)),
-                parent=parent,
-                at=at,
-                turn=turn_to(direction) @ rotation((1, 0, 0), generator.normal() * 15),
-                axis=generator.normal(size=3),
-                joint=Wave(
-                    amplitude=generator.uniform(5, 45),
-                    frequency=generator.uniform(0.4, 2.0),
-                    phase=generator.random(),
-                ),
-            )
-        )
-        if generator.random() < 0.5:
-            rig.mirror(index, float(generator.choice([0.0, 0.5])))
+def build_object(generator: np.random.Generator, kind: str | None = None) -> tuple[Kit, str]:
+    """A random object of a random kind (or of the one given), and the kind's name."""
+    names = list(PLANS)
+    drawn = names[int(generator.choice(len(names), p=[PLANS[name][0] for name in names]))]
+    kind = kind or drawn
+    kit = Kit(generator)
+    PLANS[kind][1](kit)
+    return kit, kind

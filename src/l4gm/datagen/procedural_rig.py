@@ -74,6 +74,7 @@ class Part:
             90 is +x).
         twist: degrees from base to tip.
         squash: change of length; 0.1 makes it 10 % longer and thinner by the square root.
+        pivot: [3] where the joint is, in its own axes at rest; what lies there stays in place.
     """
 
     shape: Shape
@@ -90,6 +91,7 @@ class Part:
     bend_direction_degrees: float = 0.0
     twist: Wave = STILL
     squash: Wave = STILL
+    pivot: Array = field(default_factory=lambda: np.zeros(3))
 
     def mirrored(self, parent: int, shift_cycles: float) -> Part:
         """The part reflected in x -> -x of its parent's axes, moving `shift_cycles` earlier."""
@@ -98,6 +100,7 @@ class Part:
             self,
             parent=parent,
             at=self.at * MIRROR,
+            pivot=self.pivot * MIRROR,
             turn=flip @ self.turn @ flip,
             # A reflection keeps an axis' component along x and turns the others round.
             axis=-self.axis * MIRROR,
@@ -181,6 +184,7 @@ class Rig:
         """A part's axes [T, 3, 3] and origin [T, 3] in the world."""
         turn = part.turn @ rotations(part.axis, part.joint(seconds))
         origin = part.at + part.slide(seconds)[:, None] * part.slide_axis
+        origin = origin + part.turn @ part.pivot - turn @ part.pivot
         if part.parent < 0:
             return turn, origin
         parent = self.parts[part.parent]

@@ -37,9 +37,7 @@ class Shape:
         corners = self.faces.reshape(-1)
         count = len(corners)
         flat = np.repeat(np.arange(count // 3) * 3, 3)
-        return Shape(
-            self.points[corners], np.arange(count).reshape(-1, 3), self.uv[corners], flat
-        )
+        return Shape(self.points[corners], np.arange(count).reshape(-1, 3), self.uv[corners], flat)
 
 
 def loft(

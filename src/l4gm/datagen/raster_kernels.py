@@ -201,7 +201,8 @@ def clip_to_near(points, near, clipped, weights):  # type: ignore[no-untyped-def
 def mip_level(uv, width, height, area, num_levels):  # type: ignore[no-untyped-def]
     """The texture level at which a triangle of `area` samples sees about one texel a sample."""
     doubled = abs(
-        (uv[1, 0] - uv[0, 0]) * (uv[2, 1] - uv[0, 1]) - (uv[2, 0] - uv[0, 0]) * (uv[1, 1] - uv[0, 1])
+        (uv[1, 0] - uv[0, 0]) * (uv[2, 1] - uv[0, 1])
+        - (uv[2, 0] - uv[0, 0]) * (uv[1, 1] - uv[0, 1])
     )
     texels_a_sample = doubled * width * height / max(area, 1e-12)
     if not texels_a_sample > 1.0:

@@ -44,9 +44,9 @@ class Lighting:
         """Light from anywhere above, soft to strong, nearly white; full light is about 1."""
         direction = generator.normal(size=3)
         direction[1] = abs(direction[1]) + 0.5
-        ambient = generator.uniform(0.35, 0.65)
+        ambient = generator.uniform(0.45, 0.7)
         sky = generator.uniform(0.05, 0.2)
-        sun = (1.0 - ambient - sky) * generator.uniform(0.9, 1.25)
+        sun = (1.0 - ambient - sky) * generator.uniform(1.0, 1.4)
         tint = 1.0 + generator.uniform(-0.06, 0.06, 3)
         x, y, z = direction
         r, g, b = tint
@@ -89,7 +89,9 @@ def render_mesh(
     scale = kernels.SUPERSAMPLE
     poses = cameras.camera_from_world.double().numpy()[:, :3]
     matrix = cameras.intrinsics.double().numpy()
-    lenses = scale * np.stack([matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]], 1)
+    lenses = scale * np.stack(
+        [matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]], 1
+    )
     texels, levels, holes = _texture_pyramids(mesh.textures)
     shape = (mesh.num_frames, num_views, cameras.height, cameras.width)
     images, depths = np.empty((*shape, 4), np.uint8), np.empty(shape, np.float32)
