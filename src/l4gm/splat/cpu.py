@@ -15,7 +15,7 @@ from l4gm.splat.constants import JACOBIAN_MARGIN
 from l4gm.splat.kernels import composite, composite_backward, project_backward
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.bin import bin_pairs
-from l4gm.splat.kernels.project import project_pairs
+from l4gm.splat.kernels.project import project_chunks
 from l4gm.splat.kernels.sort import SORT_BINS
 from l4gm.splat.kernels.workers import available_threads, run_workers
 from l4gm.splat.workspace import Lease
@@ -40,6 +40,10 @@ class _Scene:
         return len(self.cameras)
 
     @property
+    def num_frames(self) -> int:
+        return len(self.means)
+
+    @property
     def grid(self) -> tuple[int, int]:
         return rec.strip_grid(*self.size)
 
@@ -50,12 +54,12 @@ class _Lists:
 
     lease: Lease  # keeps the arrays below from being reused
     records: np.ndarray
+    record_ints: np.ndarray
     bases: np.ndarray
     strip_starts: np.ndarray
     strip_ends: np.ndarray
     entries: np.ndarray
-    entry_slots: np.ndarray
-    id_slots: np.ndarray
+    num_slots: np.ndarray
 
 
 def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,51 +182,56 @@ def _forward(
     strips = scene.grid[0] * scene.grid[1]
     threads = available_threads()
     pair_threads = min(threads, pairs)
+    chunks = -(-number // rec.CHUNK)
 
-    keys = array("keys", (pair_threads, 2, number), np.uint64)
-    histograms = array("histograms", (pair_threads, SORT_BINS), np.int64)
     records = array("records", (pairs, number, rec.RECORD_SIZE), np.float32)
-    ids = array("ids", (pairs, number), np.int32)
-    counts = array("counts", (pairs, 2), np.int64)
-    parameters = scene.means, scene.quats, scene.scales, scene.opacities, scene.colors
+    record_ints = records.view(np.int32)
+    depths = array("depths", (pairs, number), np.float64)
+    bounds = array("bounds", (pairs, chunks), np.int32)
     counter = np.zeros(1, np.int64)
 
     def project(worker: int) -> None:
-        project_pairs(
-            counter, pairs, scene.num_views, scene.depth_range, scene.size,
-            *parameters, scene.cameras, keys[worker], histograms[worker], records, ids, counts,
+        project_chunks(
+            counter, scene.num_frames * chunks, scene.num_views, chunks,
+            scene.depth_range, scene.size,
+            scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.cameras,
+            records, record_ints, depths, bounds,
         )  # fmt: skip
 
-    run_workers(project, pair_threads)
+    run_workers(project, min(threads, max(1, scene.num_frames * chunks)))
 
+    chunk_slots = np.zeros((pairs, chunks + 1), np.int64)
+    np.cumsum(bounds, axis=1, out=chunk_slots[:, 1:])
     bases = np.zeros(pairs + 1, np.int64)
-    np.cumsum(counts[:, 1], out=bases[1:])
-    most = int(counts[:, 1].max())
+    np.cumsum(chunk_slots[:, -1], out=bases[1:])
+    most = int(chunk_slots[:, -1].max())
+    keys = array("keys", (pair_threads, 2, number), np.uint64)
+    histograms = array("histograms", (pair_threads, SORT_BINS), np.int64)
     entry_strips = array("entry_strips", (pair_threads, most), np.int32)
     unsorted = array("unsorted", (pair_threads, most), np.int64)
     cursors = array("cursors", (pair_threads, strips), np.int64)
     strip_starts = array("strip_starts", (pairs, strips + 1), np.int64)
     entries = array("entries", (int(bases[-1]),), np.int64)
-    entry_slots = array("entry_slots", (int(bases[-1]),), np.int32)
-    id_slots = array("id_slots", (pairs, number, 2), np.int32)
-    counter = np.zeros(1, np.int64)
+    num_slots = array("num_slots", (pairs, number), np.int32)
+    counter_bin = np.zeros(1, np.int64)
 
     def sort_entries(worker: int) -> None:
         bin_pairs(
-            counter, pairs, scene.size, scene.grid, records, ids, counts, bases,
+            counter_bin, pairs, scene.size, scene.grid, records, record_ints, depths,
+            chunk_slots, bases, keys[worker], histograms[worker],
             entry_strips[worker], unsorted[worker], cursors[worker],
-            strip_starts, entries, entry_slots, id_slots,
+            strip_starts, entries, num_slots,
         )  # fmt: skip
 
     run_workers(sort_entries, pair_threads)
 
     rows = array("rows", (threads, rec.STRIP_ROWS * composite.ROW_FLOATS), np.float32)
     strip_ends = array("strip_ends", (pairs, strips), np.int64)
-    counter = np.zeros(1, np.int64)
+    counter_draw = np.zeros(1, np.int64)
 
     def draw(worker: int) -> None:
         composite.composite_strips(
-            counter, pairs * strips, scene.size, scene.grid, background,
+            counter_draw, pairs * strips, scene.size, scene.grid, background,
             records, strip_starts, entries, bases, rows[worker],
             images, transmittances, strip_ends,
         )  # fmt: skip
@@ -231,12 +240,12 @@ def _forward(
     return _Lists(
         lease=lease,
         records=records,
+        record_ints=record_ints,
         bases=bases,
         strip_starts=strip_starts,
         strip_ends=strip_ends,
         entries=entries,
-        entry_slots=entry_slots,
-        id_slots=id_slots,
+        num_slots=num_slots,
     )
 
 
@@ -255,9 +264,8 @@ def _backward(
     threads = available_threads()
     pairs, number = scene.num_pairs, scene.means.shape[1]
     tasks = pairs * scene.grid[0] * scene.grid[1]
-    num_slots = len(lists.entries)
-    sums = array("sums", (num_slots, rec.SLOT_SIZE), np.float32)
-    last_sums = array("last_sums", (num_slots,), np.float32)
+    sums = array("sums", (len(lists.entries) * rec.SLOT_SIZE,), np.float32)
+    last_sums = array("last_sums", (len(lists.entries),), np.float32)
     rows = array(
         "backward_rows", (threads, rec.STRIP_ROWS * composite_backward.ROW_FLOATS), np.float32
     )
@@ -266,22 +274,22 @@ def _backward(
     def differentiate(worker: int) -> None:
         composite_backward.differentiate_strips(
             counter, tasks, scene.size, scene.grid,
-            lists.records, lists.strip_starts, lists.strip_ends, lists.entries,
-            lists.entry_slots, lists.bases, images, transmittances,
-            grad_images, grad_transmittances, rows[worker], lists.bases, sums, last_sums,
+            lists.records, lists.record_ints, lists.strip_starts, lists.strip_ends,
+            lists.entries, lists.bases, images, transmittances,
+            grad_images, grad_transmittances, rows[worker], sums, last_sums,
         )  # fmt: skip
 
     run_workers(differentiate, min(threads, tasks))
 
-    chunks = -(-number // project_backward.CHUNK)
-    tasks = pairs // scene.num_views * chunks
+    chunks = -(-number // rec.CHUNK)
+    tasks = scene.num_frames * chunks
     counter_backward = np.zeros(1, np.int64)
 
     def gather(worker: int) -> None:
         project_backward.project_backward(
             counter_backward, tasks, scene.num_views, chunks,
             scene.means, scene.quats, scene.scales, scene.opacities, scene.cameras,
-            lists.id_slots, lists.bases, sums, last_sums, *grads,
+            lists.record_ints, lists.num_slots, lists.bases, sums, last_sums, *grads,
         )  # fmt: skip
 
     run_workers(gather, max(1, min(threads, tasks)))

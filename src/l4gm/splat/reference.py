@@ -115,7 +115,7 @@ def _composite(
     alpha = torch.where(alpha.detach() >= ALPHA_MIN, alpha, 0.0)
     after = torch.cumprod(1 - alpha, 0)
     before = torch.cat([torch.ones_like(after[:1]), after[:-1]])
-    # `after` never rises again, so this fails for the Gaussian that stops a pixel and all behind it.
+    # `after` never rises again: this fails for the Gaussian that stops a pixel and all behind it.
     alive = after.detach() > TRANSMITTANCE_MIN
     weights = torch.where(alive, alpha * before, 0.0)
     transmittance = torch.where(alive, 1 - alpha, 1.0).prod(0)

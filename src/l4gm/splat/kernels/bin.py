@@ -1,4 +1,4 @@
-"""Stage 3 of a pair: the list of entries of each strip, nearest first."""
+"""Stage 3: the list of entries of each strip of a pair, nearest first."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from numba import njit
 
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.project import pixel_range
-from l4gm.splat.kernels.simd import fetch_add
+from l4gm.splat.kernels.simd import fetch_add, prefetch_row
+from l4gm.splat.kernels.sort import sort_by_depth
+
+_AHEAD = 8  # records asked for before they are needed
+_LOW_WORD = np.uint64(0xFFFFFFFF)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -41,62 +45,69 @@ def _column_rows(record, mean_x, mean_y, column, height):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _emit_entries(records, ids, count, size, grid, strips, entries, strip_starts, slots):
-    """All entries of a pair in depth order, with their strips; counts them per strip and per id."""
+def _emit_entries(
+    records, record_ints, order, count, chunk_slots, size, grid, strips, entries, starts, num_slots
+):
+    """All entries of a pair in depth order, with their strips; counts them by strip and Gaussian."""
     num = 0
-    for rank in range(count):
-        record = records[rank]
+    for place in range(count):
+        if place + _AHEAD < count:
+            prefetch_row(records, np.int64(order[place + _AHEAD] & _LOW_WORD))
+        i = np.int64(order[place] & _LOW_WORD)
+        record = records[i]
+        record_ints[i, rec.FIRST_SLOT] += chunk_slots[i // rec.CHUNK]
         mean_x = np.float64(record[rec.MEAN_X]) + np.float64(record[rec.FRACTION_X])
         mean_y = np.float64(record[rec.MEAN_Y]) + np.float64(record[rec.FRACTION_Y])
         x0, x1 = pixel_range(mean_x, np.float64(record[rec.EXTENT_X]), size[0])
-        first_slot = num
+        first = num
         for column in range(x0 >> rec.STRIP_WIDTH_LOG2, (x1 >> rec.STRIP_WIDTH_LOG2) + 1):
             y0, y1 = _column_rows(record, mean_x, mean_y, column, size[1])
             if y1 < y0:
                 continue
             for row in range(y0 >> rec.STRIP_ROWS_LOG2, (y1 >> rec.STRIP_ROWS_LOG2) + 1):
                 top = row << rec.STRIP_ROWS_LOG2
-                first = max(y0 - top, 0)
-                after = min(y1 + 1 - top, rec.STRIP_ROWS)
                 strip = row * grid[0] + column
                 strips[num] = strip
                 entries[num] = (
-                    (rank << rec.ENTRY_RANK_SHIFT) | (first << rec.ENTRY_FIRST_SHIFT) | after
+                    (i << rec.ENTRY_ID_SHIFT)
+                    | ((num - first) << rec.ENTRY_NUMBER_SHIFT)
+                    | (max(y0 - top, 0) << rec.ENTRY_FIRST_SHIFT)
+                    | min(y1 + 1 - top, rec.STRIP_ROWS)
                 )
-                strip_starts[strip + 1] += 1
+                starts[strip + 1] += 1
                 num += 1
-        slots[ids[rank], 0] = first_slot
-        slots[ids[rank], 1] = num - first_slot
+        num_slots[i] = num - first
     return num
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def bin_pairs(
     counter, last_pair, size, grid,
-    records, ids, counts,  # of stages 1 and 2
-    bases,  # [P], where a pair's entries start in the lists
-    strips, unsorted, cursors,  # scratch of this thread: [most entries] twice, [strips]
+    records, record_ints, depths,  # of stage 1
+    chunk_slots,  # [P, chunks], where a chunk's slots start in its pair's
+    bases,  # [P], where a pair's entries start in the list
+    keys, histogram, strips, unsorted, cursors,  # scratch of this thread
     strip_starts,  # out: [P, strips + 1], from the pair's base
-    entries, entry_slots,  # out: [all entries], by pair, strip and depth
-    id_slots,  # out: [P, N, 2], each Gaussian's first slot from the pair's base, and their number
+    entries,  # out: [all entries], by pair, strip and depth
+    num_slots,  # out: [P, N], how many entries a Gaussian has
 ):  # fmt: skip
-    """Worker: take pairs off the counter; sort each pair's entries by strip."""
+    """Worker: take pairs off the counter; sort each by depth, and its entries by strip."""
     while True:
         pair = fetch_add(counter, 0)
         if pair >= last_pair:
             return
         starts = strip_starts[pair]
         starts[:] = 0
-        id_slots[pair, :, :] = 0
+        num_slots[pair, :] = 0
+        order, count = sort_by_depth(depths[pair], keys, histogram)
         num = _emit_entries(
-            records[pair], ids[pair], counts[pair, 0], size, grid,
-            strips, unsorted, starts, id_slots[pair],
+            records[pair], record_ints[pair], order, count, chunk_slots[pair], size, grid,
+            strips, unsorted, starts, num_slots[pair],
         )  # fmt: skip
         for strip in range(grid[0] * grid[1]):
             starts[strip + 1] += starts[strip]
             cursors[strip] = starts[strip] + bases[pair]
-        for slot in range(num):
-            place = cursors[strips[slot]]
-            cursors[strips[slot]] = place + 1
-            entries[place] = unsorted[slot]
-            entry_slots[place] = slot
+        for k in range(num):
+            place = cursors[strips[k]]
+            cursors[strips[k]] = place + 1
+            entries[place] = unsorted[k]

@@ -1,7 +1,9 @@
 """Stage 4: composite the entries of a strip front to back.
 
 A strip's row holds [transmittance, red, green, blue] x 8 lanes. A pixel that is finished has the
-sign bit of its transmittance set; a row whose eight pixels are finished is skipped.
+sign bit of its transmittance set. A word has one bit for each row with an unfinished pixel; it is
+renewed now and then, so that an entry costs nothing where it is hidden and the loop over its rows
+has no branch to mispredict. (A finished pixel may be drawn again: nothing changes.)
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from l4gm.splat.kernels.simd import (
     LANES,
     all_signs_set,
     both,
+    count_trailing_zeros,
     exp2,
     fetch_add,
     greater,
@@ -33,9 +36,11 @@ from l4gm.splat.kernels.simd import (
 
 ROW_FLOATS = 4 * LANES
 AHEAD = 6  # records asked for before they are needed
-_CHECK_EVERY = 16  # entries between two looks whether the whole strip is finished
+RENEW_EVERY = 16  # entries between two looks at which rows are finished
+ROW_NUMBERS = np.repeat(np.arange(rec.STRIP_ROWS, dtype=np.float32), LANES)
 
 _f32 = np.float32
+_ALL_ROWS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _THRESHOLD = _f32(rec.LOG2_ALPHA_MIN)
 _ALPHA_MAX = _f32(ALPHA_MAX)
 _TRANSMITTANCE_MIN = _f32(TRANSMITTANCE_MIN)
@@ -56,65 +61,79 @@ def _clear_strip(rows, num_rows, num_columns):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _finished(rows, num_rows):
-    for at in range(0, num_rows * ROW_FLOATS, ROW_FLOATS):  # noqa: SIM110 (Numba has no all())
-        if not all_signs_set(load(rows, at)):
-            return False
-    return True
+def unfinished_rows(rows, num_rows, row_floats):
+    """The word of rows whose pixels are not all finished."""
+    word = np.uint64(0)
+    for row in range(num_rows):
+        if not all_signs_set(load(rows, row * row_floats)):
+            word |= np.uint64(1) << np.uint64(row)
+    return word
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def entry_rows(entry):
+    """The word of the rows of an entry."""
+    first = np.uint64((entry >> rec.ENTRY_FIRST_SHIFT) & rec.ENTRY_ROW_MASK)
+    beyond = np.uint64(rec.STRIP_ROWS - (entry & rec.ENTRY_ROW_MASK))
+    return (_ALL_ROWS << first) & (_ALL_ROWS >> beyond)
 
 
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
 def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
     """Draw entries [first, last) until all pixels are finished; returns where it stopped."""
-    zero, one = splat(_f32(0)), splat(_f32(1))
+    zero = splat(_f32(0))
     threshold, alpha_max = splat(_THRESHOLD), splat(_ALPHA_MAX)
     transmittance_min = splat(_TRANSMITTANCE_MIN)
-    lanes = lane_numbers()
+    centres = lane_numbers() + splat(_f32(left) + _f32(0.5))
+    unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
     for place in range(first, last):
+        if (place - first) % RENEW_EVERY == RENEW_EVERY - 1:
+            unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
+            if unfinished == 0:
+                return place
         if place + AHEAD < last:
-            prefetch_row(records, entries[place + AHEAD] >> rec.ENTRY_RANK_SHIFT)
+            prefetch_row(records, entries[place + AHEAD] >> rec.ENTRY_ID_SHIFT)
         entry = entries[place]
-        rank = np.uint64(entry >> rec.ENTRY_RANK_SHIFT)
-        row0 = (entry >> rec.ENTRY_FIRST_SHIFT) & rec.ENTRY_ROW_MASK
-        row1 = entry & rec.ENTRY_ROW_MASK
-        offset_x = _f32(left) + _f32(0.5) - records[rank, rec.MEAN_X]
-        offset_y = _f32(top + row0) + _f32(0.5) - records[rank, rec.MEAN_Y]
-        dx = lanes + splat(offset_x) - splat(records[rank, rec.FRACTION_X])
+        todo = entry_rows(entry) & unfinished
+        if todo == 0:
+            continue
+        i = np.uint64(entry >> rec.ENTRY_ID_SHIFT)
+        dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
         peak = multiply_add(
-            splat(records[rank, rec.ALONG_X]) * dx, dx, splat(records[rank, rec.LOG_OPACITY])
+            splat(records[i, rec.ALONG_X]) * dx, dx, splat(records[i, rec.LOG_OPACITY])
         )
-        along_y = splat(records[rank, rec.ALONG_Y])
+        along_y = splat(records[i, rec.ALONG_Y])
         shift = multiply_add(
-            splat(records[rank, rec.SLANT]), dx, splat(records[rank, rec.FRACTION_Y])
+            splat(records[i, rec.SLANT]), dx, splat(records[i, rec.FRACTION_Y] - _f32(0.5))
         )
-        e = splat(offset_y) - shift
+        offset_y = splat(_f32(top) - records[i, rec.MEAN_Y])
         red, green, blue = (
-            splat(records[rank, rec.RED]),
-            splat(records[rank, rec.GREEN]),
-            splat(records[rank, rec.BLUE]),
+            splat(records[i, rec.RED]),
+            splat(records[i, rec.GREEN]),
+            splat(records[i, rec.BLUE]),
         )
-        for at in range(row0 * ROW_FLOATS, row1 * ROW_FLOATS, ROW_FLOATS):
+        while todo != 0:
+            row = count_trailing_zeros(todo)
+            todo &= todo - np.uint64(1)
+            at = np.int64(row * np.uint64(ROW_FLOATS))
+            e = load(ROW_NUMBERS, np.int64(row * np.uint64(LANES))) + offset_y - shift
             before = load(rows, at)
-            if not all_signs_set(before):
-                exponent = multiply_add(along_y * e, e, peak)
-                weight = minimum(exp2(exponent), alpha_max) * before
-                seen = less_equal(threshold, exponent)
-                room = greater(before - weight, transmittance_min)
-                weight = where(both(seen, room), weight, zero)
-                store(rows, at, set_sign(before - weight, without(seen, room)))
-                store(rows, at + LANES, multiply_add(weight, red, load(rows, at + LANES)))
-                store(rows, at + 2 * LANES, multiply_add(weight, green, load(rows, at + 2 * LANES)))
-                store(rows, at + 3 * LANES, multiply_add(weight, blue, load(rows, at + 3 * LANES)))
-            e = e + one
-        if (place - first) % _CHECK_EVERY == _CHECK_EVERY - 1 and _finished(rows, num_rows):
-            return place + 1
+            exponent = multiply_add(along_y * e, e, peak)
+            weight = minimum(exp2(exponent), alpha_max) * before
+            seen = less_equal(threshold, exponent)
+            room = greater(before - weight, transmittance_min)
+            weight = where(both(seen, room), weight, zero)
+            store(rows, at, set_sign(before - weight, without(seen, room)))
+            store(rows, at + LANES, multiply_add(weight, red, load(rows, at + LANES)))
+            store(rows, at + 2 * LANES, multiply_add(weight, green, load(rows, at + 2 * LANES)))
+            store(rows, at + 3 * LANES, multiply_add(weight, blue, load(rows, at + 3 * LANES)))
     return last
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def composite_strips(
     counter, last_task, size, grid, background,
-    records, strip_starts, entries, bases,  # of stages 2 and 3
+    records, strip_starts, entries, bases,  # of stages 1 and 3
     rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
     images, transmittances,  # out: [P, 3, H, W], [P, H, W]
     strip_ends,  # out: [P, strips], the entry before which a strip was finished, from the base

@@ -18,11 +18,17 @@ from numba import njit
 
 from l4gm.splat.constants import ALPHA_MAX, TRANSMITTANCE_MIN
 from l4gm.splat.kernels import records as rec
-from l4gm.splat.kernels.composite import AHEAD
+from l4gm.splat.kernels.composite import (
+    AHEAD,
+    RENEW_EVERY,
+    ROW_NUMBERS,
+    entry_rows,
+    unfinished_rows,
+)
 from l4gm.splat.kernels.simd import (
     LANES,
-    all_signs_set,
     both,
+    count_trailing_zeros,
     exp2,
     fetch_add,
     greater,
@@ -36,6 +42,7 @@ from l4gm.splat.kernels.simd import (
     splat,
     store,
     sum_lanes,
+    sum_lanes_of_eight,
     where,
     without,
 )
@@ -71,92 +78,96 @@ def _load_strip(
             rows[at + LANES] = total
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
+def _slot(entry, record_ints):
+    """The place of an entry's sums among its pair's."""
+    number = (entry >> rec.ENTRY_NUMBER_SHIFT) & rec.ENTRY_NUMBER_MASK
+    return number + record_ints[np.uint64(entry >> rec.ENTRY_ID_SHIFT), rec.FIRST_SLOT]
+
+
 @njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
 def _differentiate_strip(
-    records, entries, entry_slots, first, last, left, top, rows, sums, last_sums
+    records, record_ints, entries, first, last, left, top, num_rows, rows, sums, last_sums
 ):
     """Gradient sums of entries [first, last) into their slots."""
     zero, one = splat(_f32(0)), splat(_f32(1))
     threshold, alpha_max = splat(_THRESHOLD), splat(_ALPHA_MAX)
     transmittance_min = splat(_TRANSMITTANCE_MIN)
-    lanes = lane_numbers()
+    centres = lane_numbers() + splat(_f32(left) + _f32(0.5))
+    unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
     for place in range(first, last):
+        if (place - first) % RENEW_EVERY == RENEW_EVERY - 1:
+            unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
         if place + AHEAD < last:
-            prefetch_row(records, entries[place + AHEAD] >> rec.ENTRY_RANK_SHIFT)
+            prefetch_row(records, entries[place + AHEAD] >> rec.ENTRY_ID_SHIFT)
         entry = entries[place]
-        rank = np.uint64(entry >> rec.ENTRY_RANK_SHIFT)
-        row0 = (entry >> rec.ENTRY_FIRST_SHIFT) & rec.ENTRY_ROW_MASK
-        row1 = entry & rec.ENTRY_ROW_MASK
-        offset_x = _f32(left) + _f32(0.5) - records[rank, rec.MEAN_X]
-        offset_y = _f32(top + row0) + _f32(0.5) - records[rank, rec.MEAN_Y]
-        dx = lanes + splat(offset_x) - splat(records[rank, rec.FRACTION_X])
+        slot = np.uint64(_slot(entry, record_ints))
+        todo = entry_rows(entry) & unfinished
+        i = np.uint64(entry >> rec.ENTRY_ID_SHIFT)
+        dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
         peak = multiply_add(
-            splat(records[rank, rec.ALONG_X]) * dx, dx, splat(records[rank, rec.LOG_OPACITY])
+            splat(records[i, rec.ALONG_X]) * dx, dx, splat(records[i, rec.LOG_OPACITY])
         )
-        along_y = splat(records[rank, rec.ALONG_Y])
+        along_y = splat(records[i, rec.ALONG_Y])
         shift = multiply_add(
-            splat(records[rank, rec.SLANT]), dx, splat(records[rank, rec.FRACTION_Y])
+            splat(records[i, rec.SLANT]), dx, splat(records[i, rec.FRACTION_Y] - _f32(0.5))
         )
-        e = splat(offset_y) - shift
+        offset_y = splat(_f32(top) - records[i, rec.MEAN_Y])
         red, green, blue = (
-            splat(records[rank, rec.RED]),
-            splat(records[rank, rec.GREEN]),
-            splat(records[rank, rec.BLUE]),
+            splat(records[i, rec.RED]),
+            splat(records[i, rec.GREEN]),
+            splat(records[i, rec.BLUE]),
         )
         sum_red, sum_green, sum_blue = zero, zero, zero
         sum_s, sum_se, sum_see = zero, zero, zero
-        for at in range(row0 * ROW_FLOATS, row1 * ROW_FLOATS, ROW_FLOATS):
+        while todo != 0:
+            row = count_trailing_zeros(todo)
+            todo &= todo - np.uint64(1)
+            at = np.int64(row * np.uint64(ROW_FLOATS))
+            e = load(ROW_NUMBERS, np.int64(row * np.uint64(LANES))) + offset_y - shift
             before = load(rows, at)
-            if not all_signs_set(before):
-                exponent = multiply_add(along_y * e, e, peak)
-                unclamped = exp2(exponent)
-                alpha = minimum(unclamped, alpha_max)
-                weight = alpha * before
-                seen = less_equal(threshold, exponent)
-                room = greater(before - weight, transmittance_min)
-                drawn = both(seen, room)
-                weight = where(drawn, weight, zero)
-                store(rows, at, set_sign(before - weight, without(seen, room)))
-                grad_red = load(rows, at + 2 * LANES)
-                grad_green = load(rows, at + 3 * LANES)
-                grad_blue = load(rows, at + 4 * LANES)
-                along_color = multiply_add(
-                    red, grad_red, multiply_add(green, grad_green, blue * grad_blue)
-                )
-                behind = load(rows, at + LANES) - weight * along_color
-                store(rows, at + LANES, behind)
-                sum_red = multiply_add(weight, grad_red, sum_red)
-                sum_green = multiply_add(weight, grad_green, sum_green)
-                sum_blue = multiply_add(weight, grad_blue, sum_blue)
-                grad_alpha = before * along_color - behind / (one - alpha)
-                free = both(drawn, less_equal(unclamped, alpha_max))
-                s = where(free, alpha * grad_alpha, zero)
-                se = s * e
-                sum_s = sum_s + s
-                sum_se = sum_se + se
-                sum_see = multiply_add(se, e, sum_see)
-            e = e + one
-        slot = np.uint64(entry_slots[place])
+            exponent = multiply_add(along_y * e, e, peak)
+            unclamped = exp2(exponent)
+            alpha = minimum(unclamped, alpha_max)
+            weight = alpha * before
+            seen = less_equal(threshold, exponent)
+            room = greater(before - weight, transmittance_min)
+            drawn = both(seen, room)
+            weight = where(drawn, weight, zero)
+            store(rows, at, set_sign(before - weight, without(seen, room)))
+            grad_red = load(rows, at + 2 * LANES)
+            grad_green = load(rows, at + 3 * LANES)
+            grad_blue = load(rows, at + 4 * LANES)
+            along_color = multiply_add(
+                red, grad_red, multiply_add(green, grad_green, blue * grad_blue)
+            )
+            behind = load(rows, at + LANES) - weight * along_color
+            store(rows, at + LANES, behind)
+            sum_red = multiply_add(weight, grad_red, sum_red)
+            sum_green = multiply_add(weight, grad_green, sum_green)
+            sum_blue = multiply_add(weight, grad_blue, sum_blue)
+            grad_alpha = before * along_color - behind / (one - alpha)
+            free = both(drawn, less_equal(unclamped, alpha_max))
+            s = where(free, alpha * grad_alpha, zero)
+            se = s * e
+            sum_s = sum_s + s
+            sum_se = sum_se + se
+            sum_see = multiply_add(se, e, sum_see)
         s_dx = sum_s * dx
-        sums[slot, rec.SUM_RED] = sum_lanes(sum_red)
-        sums[slot, rec.SUM_GREEN] = sum_lanes(sum_green)
-        sums[slot, rec.SUM_BLUE] = sum_lanes(sum_blue)
-        sums[slot, rec.SUM_S] = sum_lanes(sum_s)
-        sums[slot, rec.SUM_S_DX] = sum_lanes(s_dx)
-        sums[slot, rec.SUM_S_DX2] = sum_lanes(s_dx * dx)
-        sums[slot, rec.SUM_S_E] = sum_lanes(sum_se)
-        sums[slot, rec.SUM_S_E_DX] = sum_lanes(sum_se * dx)
+        totals = sum_lanes_of_eight(
+            sum_red, sum_green, sum_blue, sum_s, s_dx, s_dx * dx, sum_se, sum_se * dx
+        )
+        store(sums, np.int64(slot * np.uint64(rec.SLOT_SIZE)), totals)
         last_sums[slot] = sum_lanes(sum_see)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def differentiate_strips(
     counter, last_task, size, grid,
-    records, strip_starts, strip_ends, entries, entry_slots, bases,  # of the forward stages
+    records, record_ints, strip_starts, strip_ends, entries, bases,  # of the forward stages
     images, transmittances, grad_images, grad_transmittances,  # [P, 3, H, W], [P, H, W], twice
     rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
-    slot_bases,  # [P], where a pair's slots start in the sums
-    sums, last_sums,  # out: [slots, SLOT_SIZE], [slots]
+    sums, last_sums,  # out: [slots * SLOT_SIZE], [slots]
 ):  # fmt: skip
     """Worker: take (pair, strip) tasks off the counter and fill the slots of their entries."""
     num_strips = grid[0] * grid[1]
@@ -171,18 +182,18 @@ def differentiate_strips(
         first = base + strip_starts[pair, strip]
         finished = base + strip_ends[pair, strip]
         last = base + strip_starts[pair, strip + 1]
-        own_sums, own_last = sums[slot_bases[pair] :], last_sums[slot_bases[pair] :]
+        own_sums, own_last = sums[base * rec.SLOT_SIZE :], last_sums[base:]
         if finished > first:
+            num_rows = min(rec.STRIP_ROWS, size[1] - top)
             _load_strip(
-                rows, left, top, min(rec.STRIP_WIDTH, size[0] - left),
-                min(rec.STRIP_ROWS, size[1] - top),
+                rows, left, top, min(rec.STRIP_WIDTH, size[0] - left), num_rows,
                 images[pair], transmittances[pair], grad_images[pair], grad_transmittances[pair],
             )  # fmt: skip
             _differentiate_strip(
-                records[pair], entries, entry_slots, first, finished, left, top, rows,
-                own_sums, own_last,
+                records[pair], record_ints[pair], entries, first, finished, left, top, num_rows,
+                rows, own_sums, own_last,
             )  # fmt: skip
         for place in range(finished, last):
-            slot = entry_slots[place]
-            own_sums[slot, :] = _f32(0)
+            slot = _slot(entries[place], record_ints[pair])
+            own_sums[slot * rec.SLOT_SIZE : (slot + 1) * rec.SLOT_SIZE] = _f32(0)
             own_last[slot] = _f32(0)

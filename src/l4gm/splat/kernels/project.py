@@ -1,4 +1,4 @@
-"""Stages 1 and 2 of a pair: order the Gaussians by depth, project the visible ones to records.
+"""Stage 1: project the Gaussians of a frame into all its views.
 
 Projection runs in float64: it costs little beside compositing, and the inverse covariance of a
 long thin Gaussian would lose most of float32's digits.
@@ -14,7 +14,6 @@ from numba import njit
 from l4gm.splat.constants import ALPHA_MIN, BLUR_VARIANCE_PX2
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.simd import fetch_add
-from l4gm.splat.kernels.sort import sort_by_depth
 
 # Beyond this the float32 arithmetic of the later stages would overflow (px^2).
 _MAX_VARIANCE = 1e24
@@ -33,13 +32,15 @@ def rotation_matrix(w, x, y, z):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def half_axes_world(quats, scales, i):
-    """M = R S of Gaussian i, row-major."""
+def half_axes_world(quats, scales, frame, i):
+    """M = R S of Gaussian i of a frame, row-major."""
     r = rotation_matrix(
-        np.float64(quats[i, 0]), np.float64(quats[i, 1]),
-        np.float64(quats[i, 2]), np.float64(quats[i, 3]),
+        np.float64(quats[frame, i, 0]), np.float64(quats[frame, i, 1]),
+        np.float64(quats[frame, i, 2]), np.float64(quats[frame, i, 3]),
     )  # fmt: skip
-    sx, sy, sz = np.float64(scales[i, 0]), np.float64(scales[i, 1]), np.float64(scales[i, 2])
+    sx = np.float64(scales[frame, i, 0])
+    sy = np.float64(scales[frame, i, 1])
+    sz = np.float64(scales[frame, i, 2])
     return (
         r[0] * sx, r[1] * sy, r[2] * sz,
         r[3] * sx, r[4] * sy, r[5] * sz,
@@ -48,9 +49,11 @@ def half_axes_world(quats, scales, i):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def to_camera(camera, means, i):
-    """The mean of Gaussian i in camera axes."""
-    x, y, z = np.float64(means[i, 0]), np.float64(means[i, 1]), np.float64(means[i, 2])
+def to_camera(camera, means, frame, i):
+    """The mean of Gaussian i of a frame in camera axes."""
+    x = np.float64(means[frame, i, 0])
+    y = np.float64(means[frame, i, 1])
+    z = np.float64(means[frame, i, 2])
     return (
         camera[0] * x + camera[1] * y + camera[2] * z + camera[rec.TRANSLATION],
         camera[3] * x + camera[4] * y + camera[5] * z + camera[rec.TRANSLATION + 1],
@@ -108,33 +111,30 @@ def pixel_range(mean, extent, size):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _write_record(means, quats, scales, opacities, colors, i, camera, size, record):
-    """Project Gaussian i; returns how many strips its box touches, 0 if it is not seen."""
-    x, y, z = to_camera(camera, means, i)
-    v = half_axes_image(image_from_world(camera, x, y, z), half_axes_world(quats, scales, i))
-    var_x, cov, var_y = covariance_image(v)
+def _project_to_record(camera, point, m, reach, size, record):
+    """Write the geometry of a record; returns how many strips its box touches, 0 if it is unseen.
+
+    `reach` is the squared Mahalanobis distance up to which alpha is at least the least alpha.
+    """
+    x, y, z = point
+    var_x, cov, var_y = covariance_image(half_axes_image(image_from_world(camera, x, y, z), m))
     if not (var_x < _MAX_VARIANCE and var_y < _MAX_VARIANCE):
         return 0
-    slant = cov / var_x
-    conditional = var_y - slant * cov
-    opacity = np.float64(opacities[i])
-    # alpha >= ALPHA_MIN where the Mahalanobis distance squared is at most this.
-    reach = max(2.0 * math.log(opacity / ALPHA_MIN), 0.0)
-    extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
     mean_x = camera[rec.FOCAL_X] * (x / z) + camera[rec.CENTRE_X]
     mean_y = camera[rec.FOCAL_Y] * (y / z) + camera[rec.CENTRE_Y]
+    extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
     x0, x1 = pixel_range(mean_x, extent_x, size[0])
     y0, y1 = pixel_range(mean_y, extent_y, size[1])
     if x1 < x0 or y1 < y0:
         return 0
+    slant = cov / var_x
+    conditional = var_y - slant * cov
     record[rec.MEAN_X], record[rec.MEAN_Y] = math.floor(mean_x), math.floor(mean_y)
     record[rec.FRACTION_X] = mean_x - math.floor(mean_x)
     record[rec.FRACTION_Y] = mean_y - math.floor(mean_y)
     record[rec.ALONG_X] = -0.5 * rec.LOG2_E / var_x
     record[rec.SLANT] = slant
     record[rec.ALONG_Y] = -0.5 * rec.LOG2_E / conditional
-    record[rec.LOG_OPACITY] = math.log2(opacity)
-    record[rec.RED], record[rec.GREEN], record[rec.BLUE] = colors[i, 0], colors[i, 1], colors[i, 2]
     record[rec.EXTENT_X], record[rec.EXTENT_Y] = extent_x, extent_y
     record[rec.EXTENT_CENTRE] = math.sqrt(reach * conditional)
     columns = (x1 >> rec.STRIP_WIDTH_LOG2) - (x0 >> rec.STRIP_WIDTH_LOG2) + 1
@@ -142,34 +142,42 @@ def _write_record(means, quats, scales, opacities, colors, i, camera, size, reco
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def project_pairs(
-    counter, last_pair, num_views, depth_range, size,
+def project_chunks(
+    counter, last_task, num_views, num_chunks, depth_range, size,
     means, quats, scales, opacities, colors,  # [B, N, 3 | 4 | 3 | none | 3]
-    cameras,  # [B C, CAMERA_SIZE]
-    keys, histogram,  # scratch of this thread: [2, N], [SORT_BINS]
-    records, ids,  # out: [B C, N, RECORD_SIZE], [B C, N]
-    counts,  # out: [B C, 2], visible Gaussians and a bound of their entries
+    cameras,  # [P, CAMERA_SIZE]
+    records, record_ints,  # out: [P, N, RECORD_SIZE], the same memory as float32 and as int32
+    depths,  # out: [P, N], -1 where a Gaussian is not seen
+    bounds,  # out: [P, chunks], at most so many entries come from a chunk
 ):  # fmt: skip
-    """Worker: take pairs off the counter; sort each by depth and write its records."""
+    """Worker: take (frame, chunk of Gaussians) tasks off the counter; project them into all views."""
+    near, far = depth_range
     while True:
-        pair = fetch_add(counter, 0)
-        if pair >= last_pair:
+        task = fetch_add(counter, 0)
+        if task >= last_task:
             return
-        frame = pair // num_views
-        camera = cameras[pair]
-        order, count = sort_by_depth(
-            camera, depth_range, means[frame], opacities[frame], keys, histogram
-        )
-        visible, bound = 0, 0
-        for place in range(count):
-            i = np.int64(order[place] & np.uint64(0xFFFFFFFF))
-            touched = _write_record(
-                means[frame], quats[frame], scales[frame], opacities[frame], colors[frame],
-                i, camera, size, records[pair, visible],
-            )  # fmt: skip
-            if touched > 0:
-                ids[pair, visible] = i
-                visible += 1
-                bound += touched
-        counts[pair, 0] = visible
-        counts[pair, 1] = bound
+        frame, chunk = task // num_chunks, task % num_chunks
+        first_pair = frame * num_views
+        bounds[first_pair : first_pair + num_views, chunk] = 0
+        for i in range(chunk * rec.CHUNK, min((chunk + 1) * rec.CHUNK, means.shape[1])):
+            depths[first_pair : first_pair + num_views, i] = -1.0
+            if not opacities[frame, i] >= ALPHA_MIN:
+                continue
+            log_opacity = math.log2(np.float64(opacities[frame, i]))
+            reach = 2.0 / rec.LOG2_E * max(log_opacity - rec.LOG2_ALPHA_MIN, 0.0)
+            m = half_axes_world(quats, scales, frame, i)
+            for pair in range(first_pair, first_pair + num_views):
+                point = to_camera(cameras[pair], means, frame, i)
+                if point[2] < near or point[2] > far:
+                    continue
+                record = records[pair, i]
+                touched = _project_to_record(cameras[pair], point, m, reach, size, record)
+                if touched == 0:
+                    continue
+                record[rec.LOG_OPACITY] = log_opacity
+                record[rec.RED] = colors[frame, i, 0]
+                record[rec.GREEN] = colors[frame, i, 1]
+                record[rec.BLUE] = colors[frame, i, 2]
+                record_ints[pair, i, rec.FIRST_SLOT] = bounds[pair, chunk]
+                bounds[pair, chunk] += touched
+                depths[pair, i] = point[2]

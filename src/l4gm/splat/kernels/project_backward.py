@@ -20,8 +20,6 @@ from l4gm.splat.kernels.project import (
 )
 from l4gm.splat.kernels.simd import fetch_add
 
-CHUNK = 512  # Gaussians in a task
-
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _add_slots(sums, last_sums, first, count, total):
@@ -29,7 +27,7 @@ def _add_slots(sums, last_sums, first, count, total):
     total[:] = 0.0
     for slot in range(first, first + count):
         for k in range(rec.SLOT_SIZE):
-            total[k] += np.float64(sums[slot, k])
+            total[k] += np.float64(sums[slot * rec.SLOT_SIZE + k])
         total[rec.SLOT_SIZE] += np.float64(last_sums[slot])
 
 
@@ -83,9 +81,9 @@ def _grad_camera_point(camera, x, y, z, grad_a, grad_mean_x, grad_mean_y):
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _add_view(camera, means, i, m, total, grad_mean, grad_m):
+def _add_view(camera, means, frame, i, m, total, grad_mean, grad_m):
     """Add one view's part to the gradients of the world mean [3] and of M [9]."""
-    x, y, z = to_camera(camera, means, i)
+    x, y, z = to_camera(camera, means, frame, i)
     a = image_from_world(camera, x, y, z)
     v = half_axes_image(a, m)
     grad_mean_x, grad_mean_y, grad_var_x, grad_cov, grad_var_y = _grad_image_space(
@@ -159,8 +157,8 @@ def _write_shape_grads(quats, scales, i, grad_m, grad_quats, grad_scales):
 def project_backward(
     counter, last_task, num_views, num_chunks,
     means, quats, scales, opacities,  # [B, N, 3 | 4 | 3 | none]
-    cameras, id_slots,  # [P, CAMERA_SIZE], [P, N, 2]
-    slot_bases, sums, last_sums,
+    cameras,  # [P, CAMERA_SIZE]
+    record_ints, num_slots, bases, sums, last_sums,
     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors,  # out, as the parameters
 ):  # fmt: skip
     """Worker: take (frame, chunk of Gaussians) tasks off the counter; write all their gradients."""
@@ -170,21 +168,22 @@ def project_backward(
         if task >= last_task:
             return
         frame, chunk = task // num_chunks, task % num_chunks
-        for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, means.shape[1])):
+        for i in range(chunk * rec.CHUNK, min((chunk + 1) * rec.CHUNK, means.shape[1])):
             grad_mean[:] = 0.0
             grad_m[:] = 0.0
             grad_color[:] = 0.0
             sum_s = 0.0
-            m = half_axes_world(quats[frame], scales[frame], i)
+            m = half_axes_world(quats, scales, frame, i)
             for pair in range(frame * num_views, (frame + 1) * num_views):
-                count = id_slots[pair, i, 1]
+                count = num_slots[pair, i]
                 if count == 0:
                     continue
-                _add_slots(sums, last_sums, slot_bases[pair] + id_slots[pair, i, 0], count, total)
+                first = bases[pair] + record_ints[pair, i, rec.FIRST_SLOT]
+                _add_slots(sums, last_sums, first, count, total)
                 sum_s += total[rec.SUM_S]
                 for channel in range(3):
                     grad_color[channel] += total[channel]
-                _add_view(cameras[pair], means[frame], i, m, total, grad_mean, grad_m)
+                _add_view(cameras[pair], means, frame, i, m, total, grad_mean, grad_m)
             _write_shape_grads(
                 quats[frame], scales[frame], i, grad_m, grad_quats[frame], grad_scales[frame]
             )

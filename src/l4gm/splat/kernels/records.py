@@ -2,10 +2,11 @@
 
 A *pair* is one frame's Gaussians seen by one camera; pairs are numbered frame-major.
 A *strip* is 8 pixels wide and up to 64 rows high: one vector per row, and its running colors
-stay in the first-level cache. A *record* is a projected Gaussian, one cache line; the records of a
-pair lie in depth order, nearest first (a record's place is its *rank*). An *entry* says that a
-record touches a strip, on which rows. Each entry owns a *slot* for its gradient sums; the slots of
-one record lie side by side, so that adding them needs no atomics and never changes its order.
+stay in the first-level cache. A *record* is a projected Gaussian, one cache line.
+An *entry* says that a record touches a strip, on which rows; a strip's entries are in depth order.
+Each entry owns a *slot* for its gradient sums. The slots of one Gaussian lie side by side, so that
+adding them needs no atomics and never changes its order, and follow the order of the Gaussians, so
+that memory is read front to back.
 
 The exponent of a Gaussian at a pixel offset (dx, dy) from its mean is kept in base 2 and in
 conditional form, which does not cancel for long thin Gaussians:
@@ -33,7 +34,10 @@ ALONG_X, SLANT, ALONG_Y = 4, 5, 6
 LOG_OPACITY = 7
 RED, GREEN, BLUE = 8, 9, 10
 EXTENT_X, EXTENT_Y, EXTENT_CENTRE = 11, 12, 13
+FIRST_SLOT = 14  # an int32: read and written through the same memory seen as integers
 RECORD_SIZE = 16
+
+CHUNK = 512  # Gaussians in a task of the stages that go over Gaussians
 
 # Columns of a camera row (float64): rotation (row-major) and translation of camera_from_world, ...
 TRANSLATION = 9
@@ -41,10 +45,13 @@ FOCAL_X, FOCAL_Y, CENTRE_X, CENTRE_Y = 12, 13, 14, 15
 SLOPE_X_MIN, SLOPE_X_MAX, SLOPE_Y_MIN, SLOPE_Y_MAX = 16, 17, 18, 19
 CAMERA_SIZE = 20
 
-# An entry is rank << 16 | first row << 8 | row after the last, rows within the strip.
-ENTRY_RANK_SHIFT = 16
-ENTRY_FIRST_SHIFT = 8
-ENTRY_ROW_MASK = 0xFF
+# An entry is id << 30 | number among the Gaussian's entries << 14 | first row << 7 | row after the
+# last, rows within the strip.
+ENTRY_ID_SHIFT = 30
+ENTRY_NUMBER_SHIFT = 14
+ENTRY_NUMBER_MASK = 0xFFFF
+ENTRY_FIRST_SHIFT = 7
+ENTRY_ROW_MASK = 0x7F
 
 # The nine gradient sums of an entry; s is alpha dL/dalpha, e is dy - SLANT dx.
 SUM_RED, SUM_GREEN, SUM_BLUE = 0, 1, 2

@@ -227,6 +227,43 @@ def all_signs_set(typingctx, x):
 
 
 @intrinsic
+def count_trailing_zeros(typingctx, word):
+    """Number of the lowest bit that is set in a uint64 that is not zero."""
+
+    def codegen(context, builder, signature, arguments):
+        word_type, flag = ir.IntType(64), ir.IntType(1)
+        kind = ir.FunctionType(word_type, [word_type, flag])
+        count = cgutils.get_or_insert_function(builder.module, kind, "llvm.cttz.i64")
+        return builder.call(count, [arguments[0], ir.Constant(flag, 1)])
+
+    return types.uint64(types.uint64), codegen
+
+
+def _fold(builder: Any, x: Any, y: Any, low: list[int], high: list[int]) -> Any:
+    """The sum of two selections of lanes from x (0 to 7) and y (8 to 15)."""
+    parts = [builder.shuffle_vector(x, y, ir.Constant(_INTS, lanes)) for lanes in (low, high)]
+    return builder.fadd(*parts)
+
+
+@intrinsic
+def sum_lanes_of_eight(typingctx, a, b, c, d, e, f, g, h):
+    """One vector with the lane sums of eight vectors; a transposition folded into the additions."""
+
+    def codegen(context, builder, signature, arguments):
+        ones = [
+            _fold(builder, x, y, [0, 8, 2, 10, 4, 12, 6, 14], [1, 9, 3, 11, 5, 13, 7, 15])
+            for x, y in zip(arguments[::2], arguments[1::2], strict=True)
+        ]
+        twos = [
+            _fold(builder, x, y, [0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15])
+            for x, y in zip(ones[::2], ones[1::2], strict=True)
+        ]
+        return _fold(builder, *twos, [0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15])
+
+    return float8(*[float8] * 8), codegen
+
+
+@intrinsic
 def sum_lanes(typingctx, x):
     """The sum of the eight lanes, always in the same order."""
 

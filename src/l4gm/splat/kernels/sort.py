@@ -1,12 +1,9 @@
-"""Depth order of the Gaussians of a pair: a radix sort of (depth, index) words."""
+"""Stage 2: depth order of the Gaussians of a pair, a radix sort of (depth, index) words."""
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
-
-from l4gm.splat.constants import ALPHA_MIN
-from l4gm.splat.kernels import records as rec
 
 _DIGIT_BITS = 11
 SORT_BINS = 1 << _DIGIT_BITS
@@ -14,38 +11,25 @@ _KEY_BITS = 32
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def sort_by_depth(camera, depth_range, means, opacities, keys, histogram):
-    """Indices of the Gaussians that can be seen, nearest first; equal depths in index order.
-
-    Gaussians fainter than the least alpha, or outside near and far, are left out.
+def sort_by_depth(depths, keys, histogram):
+    """Indices of the Gaussians that are seen, nearest first; equal depths in index order.
 
     Args:
-        camera: one row of the cameras.
-        depth_range: (near, far).
-        means, opacities: [N, 3], [N].
+        depths: [N], negative where a Gaussian is not seen.
         keys: [2, N] uint64 scratch.
         histogram: [SORT_BINS] int64 scratch.
 
     Returns:
         [N] uint64 with the index in the low 32 bits (one of the scratch rows), and their number.
     """
-    near, far = depth_range
     current, other = keys[0], keys[1]
     count = 0
     least, most = np.int64(0x7FFFFFFFFFFFFFFF), np.int64(0)
-    for i in range(means.shape[0]):
-        if not opacities[i] >= ALPHA_MIN:
-            continue
-        z = (
-            camera[6] * means[i, 0]
-            + camera[7] * means[i, 1]
-            + camera[8] * means[i, 2]
-            + camera[rec.TRANSLATION + 2]
-        )
-        if z < near or z > far:
-            continue
+    for i in range(depths.shape[0]):
         # The bits of positive floats are ordered as the numbers are.
-        bits = np.float64(z).view(np.int64)
+        bits = np.float64(depths[i]).view(np.int64)
+        if bits < 0:
+            continue
         least, most = min(least, bits), max(most, bits)
         other[count] = np.uint64(bits)
         current[count] = np.uint64(i)
