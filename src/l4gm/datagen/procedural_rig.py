@@ -17,6 +17,16 @@ from l4gm.datagen.procedural_shapes import Shape
 
 Array = NDArray[np.float64]
 MIRROR = np.array([-1.0, 1.0, 1.0])
+IDENTITY = np.eye(3)
+# An axis times this is, row by row, the matrix of the cross product with it.
+CROSS = np.array(
+    [
+        [0, 0, 0, 0, 0, -1, 0, 1, 0],
+        [0, 0, 1, 0, 0, 0, -1, 0, 0],
+        [0, -1, 0, 1, 0, 0, 0, 0, 0],
+    ],
+    np.float64,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +53,6 @@ class Wave:
         angle = 2 * math.pi * (self.frequency * seconds + self.phase)
         swing = np.sin(angle) + self.harmonic * np.sin(2 * angle)
         return self.offset + self.rate * seconds + self.amplitude * swing
-
-    @property
-    def is_still(self) -> bool:
-        return self.amplitude == 0 and self.rate == 0
 
     def shifted(self, cycles: float) -> Wave:
         """The same motion, earlier by a part of its cycle."""
@@ -120,27 +126,32 @@ class Part:
 
 
 def rotations(axis: Array, degrees: Array) -> Array:
-    """[T, 3, 3] rotations about one axis [3] (Rodrigues' formula)."""
-    x, y, z = axis / np.linalg.norm(axis)
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    angle = np.radians(np.atleast_1d(degrees))[:, None, None]
-    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)
+    """[..., 3, 3] rotations about axes [..., 3] by angles [...] (Rodrigues' formula)."""
+    axis = axis / np.sqrt((axis * axis).sum(-1, keepdims=True))
+    angle = np.radians(degrees)[..., None, None]
+    outer = axis[..., :, None] * axis[..., None, :]
+    cross = (axis @ CROSS).reshape(*axis.shape[:-1], 3, 3)
+    return np.cos(angle) * (IDENTITY - outer) + outer + np.sin(angle) * cross
 
 
 def rotation(axis: tuple[float, float, float], degrees: float) -> Array:
     """[3, 3] rotation about an axis."""
-    return rotations(np.array(axis, np.float64), np.array([degrees]))[0]
+    return rotations(np.array(axis, np.float64), np.array(degrees))
 
 
 def turn_to(direction: tuple[float, float, float] | Array, roll_degrees: float = 0.0) -> Array:
     """[3, 3] the least rotation that brings +y to `direction`, after a roll about y."""
-    goal = np.asarray(direction, np.float64) / np.linalg.norm(direction)
-    axis = np.cross([0.0, 1.0, 0.0], goal)
-    sine = float(np.linalg.norm(axis))
-    if sine < 1e-9:
-        axis, sine = np.array([1.0, 0.0, 0.0]), 0.0
-    lean = rotations(axis, np.array([math.degrees(math.atan2(sine, goal[1]))]))[0]
-    return lean @ rotation((0, 1, 0), roll_degrees)
+    x, y, z = (float(value) for value in direction)
+    length = math.sqrt(x * x + y * y + z * z)
+    x, y, z = x / length, y / length, z / length
+    if y < -1 + 1e-9:
+        lean = np.diag([1.0, -1.0, -1.0])
+    else:
+        k = 1.0 / (1.0 + y)
+        lean = np.array(
+            [[1 - x * x * k, x, -x * z * k], [-x, y, -z], [-x * z * k, z, 1 - z * z * k]]
+        )
+    return lean @ rotation((0, 1, 0), roll_degrees) if roll_degrees else lean
 
 
 class Rig:
@@ -166,70 +177,124 @@ class Rig:
 
     def positions(self, seconds: Array) -> list[Array]:
         """Vertices [T, P_k, 3] of every part k at these times [T]."""
+        motions = Motions.at(self.parts, seconds)
         frames: list[tuple[Array, Array]] = []
         out = []
-        for part in self.parts:
-            turn, origin = self._frame(part, frames, seconds)
+        for k, part in enumerate(self.parts):
+            turn, origin = self._frame(k, frames, motions)
             frames.append((turn, origin))
             points = part.shape.points * part.size
-            points = points[None] * _stretch(part, seconds)[:, None]
-            if not (part.bend == STILL and part.twist == STILL):
-                points, _ = _deformed(part, points, seconds)
-            out.append(points @ turn.transpose(0, 2, 1) + origin[:, None])
+            if motions.deforms[k]:
+                points = motions.deformed(k, points)
+                out.append(points @ turn.transpose(0, 2, 1) + origin[:, None])
+            else:
+                placed = (turn * motions.stretch[k][:, None]).transpose(0, 2, 1)
+                out.append(points @ placed + origin[:, None])
         return out
 
     def _frame(
-        self, part: Part, frames: list[tuple[Array, Array]], seconds: Array
+        self, k: int, frames: list[tuple[Array, Array]], motions: Motions
     ) -> tuple[Array, Array]:
         """A part's axes [T, 3, 3] and origin [T, 3] in the world."""
-        turn = part.turn @ rotations(part.axis, part.joint(seconds))
-        origin = part.at + part.slide(seconds)[:, None] * part.slide_axis
-        origin = origin + part.turn @ part.pivot - turn @ part.pivot
+        part = self.parts[k]
+        turn = part.turn @ motions.joint[k]
+        origin = part.at + motions.slide[k][:, None] * part.slide_axis
+        if part.pivot.any():
+            origin = origin + part.turn @ part.pivot - turn @ part.pivot
         if part.parent < 0:
             return turn, origin
-        parent = self.parts[part.parent]
         parent_turn, parent_origin = frames[part.parent]
-        origin = (origin * _stretch(parent, seconds))[:, None]
-        if not (parent.bend == STILL and parent.twist == STILL):
-            origin, carried = _deformed(parent, origin, seconds)
-            turn = carried[:, 0] @ turn
-        placed = (origin @ parent_turn.transpose(0, 2, 1))[:, 0]
+        if motions.deforms[part.parent]:
+            turn = motions.carried(part.parent, origin[:, 1]) @ turn
+            origin = motions.deformed(part.parent, origin[:, None])[:, 0]
+        else:
+            origin = origin * motions.stretch[part.parent]
+        placed = np.einsum("tij,tj->ti", parent_turn, origin)
         return parent_turn @ turn, parent_origin + placed
 
 
-def _stretch(part: Part, seconds: Array) -> Array:
-    """[T, 3] scale of a part by its squash, at constant volume."""
-    length = np.maximum(1.0 + part.squash(seconds), 0.2)
-    return np.stack([length**-0.5, length, length**-0.5], -1)
+@dataclass(frozen=True)
+class Motions:
+    """What the waves of K parts come to at T times; computed for all parts at once for speed.
 
-
-def _deformed(part: Part, points: Array, seconds: Array) -> tuple[Array, Array]:
-    """Twist, then bend points [T, P, 3]; also the rotation [T, P, 3, 3] that each undergoes.
-
-    The axis bends into a circular arc of its own length; cross-sections stay flat.
+    Args:
+        joint: [K, T, 3, 3] rotations.
+        slide: [K, T].
+        stretch: [K, T, 3] scale by the squash, at constant volume.
+        bend, twist: [K, T] radians from base to tip.
+        side: [K, 3] unit direction of the bend.
+        length: [K] of the parts at rest.
+        deforms: [K] whether a part bends or twists.
     """
-    length = (part.size[1] * _stretch(part, seconds)[:, 1])[:, None]
-    share = points[..., 1] / length
-    bend = np.radians(part.bend(seconds))[:, None] * share
-    twist = np.radians(part.twist(seconds))[:, None] * share
-    direction = math.radians(part.bend_direction_degrees)
-    side = np.array([math.sin(direction), 0.0, math.cos(direction)])
-    cos, sin = np.cos(twist), np.sin(twist)
-    x = cos * points[..., 0] + sin * points[..., 2]
-    z = cos * points[..., 2] - sin * points[..., 0]
-    # sin(a) / a and (1 - cos(a)) / a, defined at 0.
-    rise = np.sinc(bend / np.pi)
-    lean = 0.5 * bend * np.sinc(bend / (2 * np.pi)) ** 2
-    across = x * side[0] + z * side[2]
-    cosine, sine = np.cos(bend), np.sin(bend)
-    moved = points[..., 1] * lean + across * (cosine - 1.0)
-    bent = np.stack(
-        [x + moved * side[0], points[..., 1] * rise - across * sine, z + moved * side[2]], -1
+
+    joint: Array
+    slide: Array
+    stretch: Array
+    bend: Array
+    twist: Array
+    side: Array
+    length: Array
+    deforms: list[bool]
+
+    @staticmethod
+    def at(parts: list[Part], seconds: Array) -> Motions:
+        """Evaluate all waves of the parts at these times [T]."""
+        waves = [(p.joint, p.slide, p.squash, p.bend, p.twist) for p in parts]
+        joint, slide, squash, bend, twist = _wave_values(waves, seconds).transpose(1, 0, 2)
+        length = np.maximum(1.0 + squash, 0.2)
+        direction = np.radians([part.bend_direction_degrees for part in parts])
+        return Motions(
+            joint=rotations(np.stack([part.axis for part in parts])[:, None], joint),
+            slide=slide,
+            stretch=np.stack([length**-0.5, length, length**-0.5], -1),
+            bend=np.radians(bend),
+            twist=np.radians(twist),
+            side=np.stack([np.sin(direction), 0 * direction, np.cos(direction)], -1),
+            length=np.array([part.size[1] for part in parts]),
+            deforms=[not (part.bend == STILL and part.twist == STILL) for part in parts],
+        )
+
+    def deformed(self, k: int, points: Array) -> Array:
+        """[T, P, 3] points [P, 3] or [T, P, 3] of part k, stretched, then twisted, then bent.
+
+        The axis bends into a circular arc of its own length; cross-sections stay flat.
+        """
+        share = points[..., 1] / self.length[k]
+        points = points * self.stretch[k][:, None]
+        twist, bend = self.twist[k][:, None] * share, self.bend[k][:, None] * share
+        x, y, z = points[..., 0], points[..., 1], points[..., 2]
+        cos, sin = np.cos(twist), np.sin(twist)
+        x, z = cos * x + sin * z, cos * z - sin * x
+        side_x, _, side_z = self.side[k]
+        # sin(a) / a and (1 - cos(a)) / a, defined at 0.
+        rise = np.sinc(bend / np.pi)
+        lean = 0.5 * bend * np.sinc(bend / (2 * np.pi)) ** 2
+        across = x * side_x + z * side_z
+        moved = y * lean + across * (np.cos(bend) - 1.0)
+        out = np.empty((len(bend), points.shape[-2], 3))
+        out[..., 0] = x + moved * side_x
+        out[..., 1] = y * rise - across * np.sin(bend)
+        out[..., 2] = z + moved * side_z
+        return out
+
+    def carried(self, k: int, heights: Array) -> Array:
+        """[T, 3, 3] how part k's deformation turns what is fixed to it at these heights [T]."""
+        share = (heights / self.length[k])[:, None]
+        roll = rotations(np.array([0.0, 1.0, 0.0]), np.degrees(self.twist[k][:, None] * share))
+        hinge = np.array([self.side[k, 2], 0.0, -self.side[k, 0]])
+        turn = rotations(hinge, np.degrees(self.bend[k][:, None] * share))
+        return (turn @ roll)[:, 0]
+
+
+def _wave_values(waves: list[tuple[Wave, ...]], seconds: Array) -> Array:
+    """[K, W, T] values of K tuples of W waves at times [T]; what `Wave` says, for all at once."""
+    numbers = np.array(
+        [
+            [(w.offset, w.rate, w.amplitude, w.frequency, w.phase, w.harmonic) for w in row]
+            for row in waves
+        ]
     )
-    hinge = np.cross([0.0, 1.0, 0.0], side)
-    skew = np.array([[0, -hinge[2], hinge[1]], [hinge[2], 0, -hinge[0]], [-hinge[1], hinge[0], 0]])
-    turn = np.eye(3) + sine[..., None, None] * skew + (1 - cosine)[..., None, None] * (skew @ skew)
-    roll = np.zeros((*twist.shape, 3, 3))
-    roll[..., 0, 0] = roll[..., 2, 2] = cos
-    roll[..., 0, 2], roll[..., 2, 0], roll[..., 1, 1] = sin, -sin, 1.0
-    return bent, turn @ roll
+    offset, rate, amplitude, frequency, phase, harmonic = np.moveaxis(numbers, -1, 0)[..., None]
+    angle = 2 * math.pi * (frequency * seconds + phase)
+    swing = np.sin(angle) + harmonic * np.sin(2 * angle)
+    return offset + rate * seconds + amplitude * swing
