@@ -32,7 +32,7 @@ MAX_VIDEO_BYTES = 16 * 2**20
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = (
-    "camera.js", "clock.js", "renderer.js", "frames.js", "gestures.js", "controls.js", "main.js",
+    "camera.js", "clock.js", "renderer.js", "frames.js", "gestures.js", "pace.js", "controls.js", "main.js",
 )  # fmt: skip
 _WORKER_SCRIPTS = ("payload.js", "sort.js", "worker.js")
 _SHADERS = ("splat.vert", "splat.frag", "screen.vert", "screen.frag")
@@ -165,7 +165,7 @@ def _encode_thinned(
     sizes = [len(base64.b64encode(encode_frame(visible(source.frame(i)), ranges))) for i in probes]
     estimate = source.num_frames * sum(sizes) / len(sizes)
     # A little above the estimate: all frames are tried, and only if they fail fewer are taken.
-    step = max(1, math.ceil(estimate / (1.2 * max_bytes)))
+    step = max(1, math.ceil(estimate / max(1, 1.2 * max_bytes)))
     while True:
         counts: list[int] = []
         texts: list[str] = []

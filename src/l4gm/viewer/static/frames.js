@@ -7,7 +7,7 @@ const FRAMES_AHEAD = 12;
 
 class Frames {
   /**
-   * `onSorted({ index, order, geometry?, colors? })` receives each result; `onFailed(message)` what
+   * `onSorted({ index, order, count, geometry?, colors? })` receives each result; `onFailed(message)` what
    * went wrong.
    */
   constructor(counts, ranges, workerSource, { onSorted, onFailed }) {

@@ -11,6 +11,8 @@ function showMessage(text) {
 class Player {
   constructor(gl) {
     this.canvas = gl.canvas;
+    this.pace = new Pace();
+    this.drawnAt = null; // when the picture was begun that the device has not yet finished
     this.clock = new Clock(header.counts.length, header.fps);
     this.camera = new OrbitCamera(header.home);
     const sources = {};
@@ -43,23 +45,23 @@ class Player {
 
   tick(now) {
     // After a pause of the tab, go on where it was rather than jump.
-    this.clock.advance(Math.min(0.25, (now - this.lastTick) / 1000));
+    this.clock.advance(Math.min(0.5, (now - this.lastTick) / 1000));
     this.lastTick = now;
     const key = this.key();
     if (!this.frames.busy && key !== this.sortedFor) {
       this.pending = key;
       this.frames.sort(this.clock.frame, this.camera.axes().forward);
     }
-    if (this.dirty && this.shown >= 0) this.draw();
+    this.drawIfDue(now);
     this.frames.loadAhead(this.clock.frame);
     this.syncVideo();
     this.controls.update();
     requestAnimationFrame((time) => this.tick(time));
   }
 
-  receive({ index, order, geometry, colors }) {
+  receive({ index, order, count, geometry, colors }) {
     if (geometry) this.renderer.setFrame(geometry, colors);
-    this.renderer.setOrder(order);
+    this.renderer.setOrder(order, count);
     this.shown = index;
     this.sortedFor = this.pending;
     this.dirty = true;
@@ -67,9 +69,20 @@ class Player {
     for (const done of this.waiting.splice(0)) done();
   }
 
-  draw() {
+  /** Draws when something changed and the graphics device is done with the last picture. */
+  drawIfDue(now) {
+    if (this.shown < 0 || !this.renderer.finished()) return;
+    if (this.drawnAt !== null) this.pace.learn(now - this.drawnAt);
+    this.drawnAt = null;
+    const scale = this.pace.scale(now, this.dirty);
+    if (scale === 0) return;
+    this.draw(scale);
+    this.drawnAt = now;
+  }
+
+  draw(scale) {
     const canvas = this.canvas;
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
+    const ratio = scale * Math.min(2, window.devicePixelRatio || 1);
     const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
     const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
     if (canvas.width !== width || canvas.height !== height) {
@@ -110,6 +123,7 @@ class Player {
 function publicSurface(player) {
   return {
     header,
+    player,
     get frame() {
       return player.shown;
     },

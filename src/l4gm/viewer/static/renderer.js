@@ -2,6 +2,7 @@
 // picture (8 bits would round at each of many thin layers), then laid over the background.
 
 const TEXTURE_WIDTH = 1024;
+const BATCH = 128; // quads in one instance: drivers are slow at many instances of four vertices
 
 class Renderer {
   /** `sources`: the four shaders' texts by file name; `ranges`: the payload's quantisation. */
@@ -14,18 +15,14 @@ class Renderer {
                         gl.getExtension("EXT_color_buffer_half_float"));
     this.geometry = dataTexture(gl);
     this.colors = dataTexture(gl);
-    this.orderBuffer = gl.createBuffer();
-    this.orderArray = gl.createVertexArray();
-    gl.bindVertexArray(this.orderArray);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.orderBuffer);
-    gl.enableVertexAttribArray(0);
-    gl.vertexAttribIPointer(0, 1, gl.UNSIGNED_INT, 0, 0);
-    gl.vertexAttribDivisor(0, 1);
+    this.order = dataTexture(gl);
+    this.quads = quadArray(gl);
     this.emptyArray = gl.createVertexArray();
     this.layers = gl.createFramebuffer();
     this.layersTexture = dataTexture(gl);
     this.layersSize = "";
     this.count = 0;
+    this.fence = null;
   }
 
   /** Uploads a frame's Gaussians. */
@@ -40,12 +37,13 @@ class Renderer {
                   gl.RGBA, gl.UNSIGNED_BYTE, colors);
   }
 
-  /** Uploads the order in which to draw them. */
-  setOrder(order) {
+  /** Uploads the order in which to draw them: `count` indices, padded to whole rows. */
+  setOrder(order, count) {
     const gl = this.gl;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.orderBuffer);
-    gl.bufferData(gl.ARRAY_BUFFER, order, gl.DYNAMIC_DRAW);
-    this.count = order.length;
+    gl.bindTexture(gl.TEXTURE_2D, this.order);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R32UI, TEXTURE_WIDTH, order.length / TEXTURE_WIDTH, 0,
+                  gl.RED_INTEGER, gl.UNSIGNED_INT, order);
+    this.count = count;
   }
 
   /** Draws into a framebuffer (null: the canvas); `background` is [red, green, blue] in 0..1. */
@@ -69,17 +67,32 @@ class Renderer {
     gl.uniform1i(this.screen.uniform("splats"), 0);
     gl.uniform3fv(this.screen.uniform("background"), background);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
+    this.fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+  }
+
+  /** Whether the graphics device is done with what was last drawn. */
+  finished() {
+    const gl = this.gl;
+    if (this.fence && gl.clientWaitSync(this.fence, 0, 0) === gl.TIMEOUT_EXPIRED) return false;
+    gl.deleteSync(this.fence);
+    this.fence = null;
+    return true;
   }
 
   drawSplats(camera, width, height) {
     const { gl, splat, ranges } = this;
     const steps = (lower, upper, count) => (upper - lower) / count;
     gl.useProgram(splat.program);
-    gl.bindVertexArray(this.orderArray);
+    gl.bindVertexArray(this.quads);
     bindTexture(gl, 0, this.geometry);
     bindTexture(gl, 1, this.colors);
     gl.uniform1i(splat.uniform("geometry"), 0);
     gl.uniform1i(splat.uniform("colors"), 1);
+    bindTexture(gl, 2, this.order);
+    gl.uniform1i(splat.uniform("order"), 2);
+    gl.uniform1i(splat.uniform("count"), this.count);
+    gl.uniform1i(splat.uniform("batch"), BATCH);
     gl.uniformMatrix4fv(splat.uniform("camera_from_world"), false, camera.cameraFromWorld());
     gl.uniform4fv(splat.uniform("intrinsics"), camera.intrinsics(width, height));
     gl.uniform2f(splat.uniform("size_px"), width, height);
@@ -89,7 +102,8 @@ class Renderer {
                   ranges.lower.map((lower, i) => steps(lower, ranges.upper[i], 65535)));
     gl.uniform2f(splat.uniform("log_scale"), ranges.logScaleLower,
                  steps(ranges.logScaleLower, ranges.logScaleUpper, 255));
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.count);
+    gl.drawElementsInstanced(gl.TRIANGLES, 6 * BATCH, gl.UNSIGNED_SHORT, 0,
+                             Math.ceil(this.count / BATCH));
   }
 
   /** The picture as RGBA bytes, top row first, drawn at a size of its own. */
@@ -158,6 +172,20 @@ class Program {
     }
     return this.locations.get(name);
   }
+}
+
+/** The element indices of BATCH quads; the vertex shader makes their corners. */
+function quadArray(gl) {
+  const indices = new Uint16Array(6 * BATCH);
+  for (let quad = 0; quad < BATCH; quad++) {
+    indices.set([0, 1, 2, 2, 1, 3].map((corner) => 4 * quad + corner), 6 * quad);
+  }
+  const array = gl.createVertexArray();
+  gl.bindVertexArray(array);
+  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+  gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.STATIC_DRAW);
+  gl.bindVertexArray(null);
+  return array;
 }
 
 /** A texture that is read texel by texel. */

@@ -4,12 +4,12 @@ const BUCKETS = 65536;
 const bucketStarts = new Uint32Array(BUCKETS + 1);
 
 /**
- * The order in which to draw a frame: indices [count], farthest first.
+ * The order in which to draw a frame: indices, farthest first; `order` is filled to its `count`.
  * `direction` is the camera's view direction in units of the quantised coordinates, so that
  * x * direction[0] + y * direction[1] + z * direction[2] grows with the camera's depth.
  * A counting sort over 65,536 depths: linear time, and equal depths keep their order.
  */
-function sortByDepth(frame, direction) {
+function sortByDepth(frame, direction, order) {
   const { count, x, y, z } = frame;
   const [dx, dy, dz] = direction;
   const depths = new Float32Array(count);
@@ -29,7 +29,5 @@ function sortByDepth(frame, direction) {
     bucketStarts[buckets[i] + 1]++;
   }
   for (let i = 0; i < BUCKETS; i++) bucketStarts[i + 1] += bucketStarts[i];
-  const order = new Uint32Array(count);
   for (let i = 0; i < count; i++) order[bucketStarts[buckets[i]]++] = i;
-  return order;
 }

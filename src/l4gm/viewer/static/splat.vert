@@ -1,5 +1,5 @@
 #version 300 es
-// One instance is one Gaussian, drawn as a quad that just holds its visible part.
+// Four vertices are one Gaussian, drawn as a quad that just holds its visible part.
 // EWA splatting with the same constants as l4gm.splat (as gsplat).
 
 precision highp float;
@@ -9,8 +9,9 @@ precision highp usampler2D;
 const float BLUR_PX2 = 0.3;        // added to the diagonal of the projected covariance
 const float JACOBIAN_MARGIN = 0.3; // how far outside the picture the Jacobian still follows
 
-layout(location = 0) in uint index;
-
+uniform usampler2D order;    // indices of Gaussians, farthest first
+uniform int count;
+uniform int batch;           // Gaussians in one instance
 uniform usampler2D geometry; // see decodeFrame
 uniform sampler2D colors;
 uniform mat4 camera_from_world;
@@ -53,8 +54,11 @@ vec3 projected_covariance(vec3 mean, vec3 scales, vec4 quat) {
 
 void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // outside: nothing is drawn
+  int rank = gl_InstanceID * batch + (gl_VertexID >> 2);
+  if (rank >= count) return;
   int width = textureSize(geometry, 0).x;
-  ivec2 texel = ivec2(int(index) % width, int(index) / width);
+  int index = int(texelFetch(order, ivec2(rank % width, rank / width), 0).r);
+  ivec2 texel = ivec2(index % width, index / width);
   uvec4 words = texelFetch(geometry, texel, 0);
   color = texelFetch(colors, texel, 0);
 
@@ -77,7 +81,7 @@ void main() {
 
   // Beyond this many standard deviations the alpha is below 1/255.
   float reach = sqrt(2.0 * log(255.0 * color.a));
-  vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0;
+  vec2 corner = vec2(gl_VertexID & 1, (gl_VertexID >> 1) & 1) * 2.0 - 1.0;
   offset = reach * corner;
   vec2 pixel = intrinsics.xy * mean.xy / mean.z + intrinsics.zw
              + offset.x * major * axis + offset.y * minor * vec2(-axis.y, axis.x);

@@ -4,7 +4,7 @@
 //      { type: "load", index, text }                 a frame's base64 text
 //      { type: "sort", index, direction, withData }  wants that frame's drawing order
 // Out: { type: "loaded", index, evicted }            `evicted`: frames no longer kept
-//      { type: "sorted", index, order, geometry?, colors? }
+//      { type: "sorted", index, order, count, geometry?, colors? }
 //      { type: "failed", message }
 
 let settings = null;
@@ -33,8 +33,9 @@ async function sort({ index, direction, withData }) {
   const promise = decoded.get(index);
   keep(index, promise);
   const frame = await promise;
-  const order = sortByDepth(frame, direction);
-  const message = { type: "sorted", index, order };
+  const order = new Uint32Array(frame.colors.length / 4); // as the textures, whole rows
+  sortByDepth(frame, direction, order);
+  const message = { type: "sorted", index, order, count: frame.count };
   const transfer = [order.buffer];
   if (withData) {
     message.geometry = frame.geometry.slice();
