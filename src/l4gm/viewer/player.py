@@ -32,8 +32,9 @@ MAX_VIDEO_BYTES = 16 * 2**20
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = (
-    "camera.js", "clock.js", "renderer.js", "frames.js", "gestures.js", "pace.js", "controls.js", "main.js",
-)  # fmt: skip
+    *("camera.js", "clock.js", "pace.js", "renderer.js"),
+    *("frames.js", "gestures.js", "controls.js", "main.js"),
+)
 _WORKER_SCRIPTS = ("payload.js", "sort.js", "worker.js")
 _SHADERS = ("splat.vert", "splat.frag", "screen.vert", "screen.frag")
 _VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
