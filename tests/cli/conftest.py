@@ -104,7 +104,7 @@ def sequence() -> GaussianSequence:
         means=torch.rand(*shape, 3, generator=generator) - 0.5,
         quats=torch.nn.functional.normalize(torch.randn(*shape, 4, generator=generator), dim=-1),
         scales=torch.full((*shape, 3), 0.02),
-        opacities=torch.linspace(0.01, 0.99, 50).expand(shape).clone(),
+        opacities=torch.linspace(0.02, 0.98, 50).expand(shape).clone(),
         colors=torch.rand(*shape, 3, generator=generator),
     )
     return GaussianSequence(gaussians, fps=12.0)

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from l4gm import __version__
-from l4gm.cli.usage import CommonOptions, UsageError, parse
+from l4gm.cli.usage import CommandError, CommonOptions, UsageError, parse
 from l4gm.errors import InputError
 
 VERBS = {
@@ -68,15 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (InputError, UsageError) as error:
         return _fail(error, str(error), BAD_INPUT, debug)
     except KeyboardInterrupt as error:
-        return _fail(error, "interrupted; nothing was left half-written", INTERRUPTED, debug)
+        return _fail(error, "interrupted", INTERRUPTED, debug)
     except Terminated as error:
-        return _fail(error, "terminated; nothing was left half-written", TERMINATED, debug)
+        return _fail(error, "terminated", TERMINATED, debug)
     except BrokenPipeError:
         # The reader of our output has gone (`l4gm inspect ... | head`); say nothing, and keep
         # Python from flushing into the closed pipe at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except OSError as error:
+    except (CommandError, OSError) as error:
         return _fail(error, str(error), FAILED, debug)
     except MemoryError as error:
         text = "out of memory; try fewer frames (--max-frames) or a smaller size"

@@ -30,10 +30,11 @@ from l4gm.model.weights import file_sha256
 from l4gm.multiview.given import read_given_views
 from l4gm.multiview.imagedream import ImageDream
 from l4gm.multiview.imagedream_parts import HUB_NAME
+from l4gm.pipeline.device import find_device
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.rig import STAGE_SIZE
-from l4gm.pipeline.video_to_4d import VideoTo4D, find_device
+from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.viewer.player import write_player
 
 if TYPE_CHECKING:

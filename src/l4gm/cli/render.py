@@ -69,7 +69,7 @@ def run(options: Options) -> None:
     from l4gm.cli.assets import open_asset
     from l4gm.cli.progress import Progress
     from l4gm.media.video import write_video
-    from l4gm.pipeline.video_to_4d import find_device
+    from l4gm.pipeline.device import find_device
 
     asset = open_asset(options.asset, fps=options.fps)
     shot = Shot(

@@ -18,6 +18,10 @@ class UsageError(Exception):
     """The command line itself is wrong; the message is one line."""
 
 
+class CommandError(Exception):
+    """The input was fine, the work did not succeed; the message is one line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommonOptions:
     """What every verb takes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import webbrowser
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -44,7 +45,7 @@ def run(options: Options) -> None:
         raise InputError(f"--port {options.port}: expected 0 to 65535")
     page = player_page(options.asset, options.fps)
     try:
-        server = ThreadingHTTPServer((ADDRESS, options.port), partial(_PageHandler, page))
+        server = ThreadingHTTPServer((ADDRESS, options.port), page_handler(page))
     except OSError as error:
         raise InputError(
             f"--port {options.port}: cannot be used ({error.strerror}); leave it out to take a "
@@ -75,6 +76,11 @@ def player_page(asset: Path, fps: float | None) -> bytes:
         page = Path(folder) / PAGE_NAME
         save(opened.whole(), page, title=asset.stem or str(asset))
         return page.read_bytes()
+
+
+def page_handler(page: bytes) -> Callable[..., BaseHTTPRequestHandler]:
+    """A handler for `http.server` that answers with one page, and knows no files."""
+    return partial(_PageHandler, page)
 
 
 class _PageHandler(BaseHTTPRequestHandler):

@@ -1,0 +1,125 @@
+"""`l4gm train`: a network from nothing, or from where an earlier run stopped."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from l4gm.cli.usage import CommandError, CommonOptions, positive
+from l4gm.errors import InputError
+
+if TYPE_CHECKING:
+    from l4gm.data.clip import ClipSource
+    from l4gm.train.trainer import Trainer
+
+EXAMPLES = """
+l4gm train reconstruction --preset debug -o runs/try           # seconds, to see that it works
+l4gm train reconstruction --preset tiny -o runs/tiny --max-minutes 120
+l4gm train reconstruction --preset tiny -o runs/tiny --resume
+l4gm train reconstruction --preset tiny -o runs/mixed --models my_glb_files/
+"""
+
+CHECKPOINT_NAME = "checkpoint.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CommonOptions):
+    """What to train, on what, for how long."""
+
+    network: tyro.conf.Positional[Literal["reconstruction"]]
+    """The network to train."""
+    out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
+    """Folder of the run: checkpoint, log, and the finished weights."""
+    preset: Literal["tiny", "debug"] = "tiny"
+    """Network and schedule: tiny is the bundled model (hours of CPU), debug takes seconds."""
+    models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
+    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Start from these .safetensors weights of the same network."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on from the folder's checkpoint."""
+    max_minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Save and stop after this long; --resume goes on."""
+    validation_clips: int = 16
+    """Objects never trained on that are scored now and then; 0 for none."""
+    seed: int = 0
+    """Seed of weights, objects and order."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(options: Options) -> None:
+    """Train; Ctrl-C and SIGTERM save and stop."""
+    positive("--max-minutes", options.max_minutes)
+    if (options.out / CHECKPOINT_NAME).exists() and not options.resume:
+        raise InputError(
+            f"{options.out}: holds the checkpoint of an earlier run; add --resume to go on, or "
+            "choose another folder"
+        )
+    if options.resume and options.weights is not None:
+        raise InputError(
+            "--weights with --resume: a run goes on from its own weights; leave one out"
+        )
+    logging.getLogger("l4gm").setLevel(logging.INFO)
+    trainer = _start(options)
+    with ExitStack() as stack:
+        if sys.stderr.isatty():
+            from l4gm.cli.progress import Progress
+
+            progress = stack.enter_context(Progress())
+            total = trainer.config.total_steps
+            trainer.on_step = lambda step, values: progress("train", step, total)
+        try:
+            finished = trainer.run()
+        except FloatingPointError as error:
+            raise CommandError(str(error)) from error
+    if finished is None:
+        done = f"{trainer.step} of {trainer.config.total_steps} steps"
+        print(f"{options.out}: stopped after {done}; --resume goes on")
+    else:
+        print(f"{finished}: try it with l4gm reconstruct VIDEO --model {options.out}")
+
+
+def _start(options: Options) -> Trainer:
+    import math
+
+    from l4gm.model.weights import load_model
+    from l4gm.pipeline.device import find_device
+    from l4gm.train.presets import PRESETS
+    from l4gm.train.trainer import RunOptions, Trainer
+
+    config = replace(PRESETS[options.preset](), seed=options.seed)
+    weights = None
+    if options.weights is not None:
+        weights = load_model(options.weights, config=config.model).state_dict()
+    run_options = RunOptions(
+        folder=options.out,
+        device=str(find_device(options.device)),
+        max_minutes=math.inf if options.max_minutes is None else options.max_minutes,
+        validation_clips=options.validation_clips,
+    )
+    return Trainer.start(
+        config,
+        run_options,
+        _source(options, "train"),
+        _source(options, "heldout"),
+        weights=weights,
+        resume=options.resume,
+    )
+
+
+def _source(options: Options, split: Literal["train", "heldout"]) -> ClipSource:
+    """Every kind of clip with the same share."""
+    from l4gm.cli.sources import clip_sources
+    from l4gm.datagen.clips import MixedClips
+
+    sources = list(clip_sources(options.models, seed=options.seed, split=split).values())
+    if len(sources) == 1:
+        return sources[0]
+    return MixedClips(sources, [1.0] * len(sources), options.seed)

@@ -1,0 +1,68 @@
+"""train, evaluate, data: the thin verbs, at the smallest size that does the real thing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from l4gm.media.video import probe_video, read_frames
+
+
+@pytest.mark.slow
+def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    common = ("train", "reconstruction", "--preset", "debug", "-o", folder, "--device", "cpu")
+    first = run(*common, "--validation-clips", "0", "--max-minutes", "0.000001")
+    assert first.code == 0
+    assert "--resume goes on" in first.out
+    run(*common).assert_bad_input(str(folder), "--resume")
+    second = run(*common, "--validation-clips", "0", "--resume")
+    assert second.code == 0
+    assert sorted(path.name for path in folder.iterdir()) >= ["checkpoint.pt", "config.json"]
+    outcome = run(
+        "evaluate", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
+        "--pictures", tmp_path / "pictures", "--device", "cpu",
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert "| procedural | views given | 1 |" in outcome.out
+    assert "| procedural | video only | 1 |" in outcome.out
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert names == ["procedural_000_video_only.png", "procedural_000_views_given.png"]
+    with Image.open(tmp_path / "pictures" / names[0]) as sheet:
+        assert sheet.size == (4 * 32, 4 * 32)  # 4 free views; truth, rendering, first and last
+
+
+def test_train_refuses(run: Callable, tmp_path: Path) -> None:
+    common = ("train", "reconstruction", "-o", tmp_path / "run")
+    run(*common, "--resume").assert_bad_input("checkpoint.pt", "--resume")
+    run(*common, "--models", tmp_path / "no").assert_bad_input("no is not a folder")
+    run(*common, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
+    run("train", "everything", "-o", tmp_path).assert_bad_input("everything", "reconstruction")
+    assert not list(tmp_path.iterdir())
+
+
+def test_procedural_clips_on_disk(run: Callable, tmp_path: Path) -> None:
+    out = tmp_path / "objects"
+    arguments = ("--clips", "1", "--size", "32", "--frames", "3", "--fps", "8", "--free-views", "1")
+    assert run("data", "procedural", "-o", out, *arguments).code == 0
+    clip = out / "clip_0000"
+    assert sorted(path.name for path in clip.iterdir()) == [
+        "cameras.json",
+        "first",
+        *(f"view_0{index}.webm" for index in range(5)),
+    ]
+    info = probe_video(clip / "view_00.webm")
+    assert (info.width, info.fps, info.has_alpha) == (32, 8.0, True)
+    cameras = json.loads((clip / "cameras.json").read_text())
+    assert np.array(cameras["world_from_camera"]).shape == (5, 4, 4)
+    # The first frame as a picture and in the video are the same view.
+    with Image.open(clip / "first" / "90.png") as picture:
+        exact = np.array(picture).astype(float)
+    coded = next(read_frames(clip / "view_01.webm")).numpy().astype(float)
+    assert np.abs(exact[..., 3] - coded[..., 3]).mean() < 4
+    run("data", "procedural", "-o", out).assert_bad_input("objects", "--overwrite")
