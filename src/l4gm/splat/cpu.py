@@ -98,15 +98,16 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
 
 def _camera_rows(cameras: Cameras) -> np.ndarray:
     """[P, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
-    pose = cameras.camera_from_world.detach().to("cpu", torch.float64).reshape(-1, 4, 4).numpy()
+    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).reshape(-1, 4, 4).numpy()
     intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).reshape(-1, 3, 3).numpy()
+    rotation = pose[:, :3, :3].transpose(0, 2, 1)
     fx, fy = intrinsics[:, 0, 0], intrinsics[:, 1, 1]
     cx, cy = intrinsics[:, 0, 2], intrinsics[:, 1, 2]
     margin_x = JACOBIAN_MARGIN * cameras.width / (2 * fx)
     margin_y = JACOBIAN_MARGIN * cameras.height / (2 * fy)
     rows = np.empty((len(pose), rec.CAMERA_SIZE))
-    rows[:, : rec.TRANSLATION] = pose[:, :3, :3].reshape(-1, 9)
-    rows[:, rec.TRANSLATION : rec.TRANSLATION + 3] = pose[:, :3, 3]
+    rows[:, : rec.TRANSLATION] = rotation.reshape(-1, 9)
+    rows[:, rec.TRANSLATION : rec.TRANSLATION + 3] = -(rotation @ pose[:, :3, 3:])[..., 0]
     rows[:, rec.FOCAL_X], rows[:, rec.FOCAL_Y] = fx, fy
     rows[:, rec.CENTRE_X], rows[:, rec.CENTRE_Y] = cx, cy
     rows[:, rec.SLOPE_X_MIN] = -(cx / fx + margin_x)

@@ -2,81 +2,117 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numba import njit
 
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.project import pixel_range
-from l4gm.splat.kernels.simd import fetch_add, prefetch_row
+from l4gm.splat.kernels.simd import (
+    LANES,
+    both,
+    fetch_add,
+    greater,
+    lane_numbers,
+    less_equal,
+    maximum,
+    minimum,
+    prefetch_row,
+    splat,
+    square_root,
+    store_rounded,
+    where,
+)
 from l4gm.splat.kernels.sort import sort_by_depth
 
 _AHEAD = 8  # records asked for before they are needed
+_f32 = np.float32
+_ROW_MARGIN = _f32(1e-3)  # px, more than the rounding errors of a row range
+_FARTHEST_ROW = _f32(2e6)  # rows are cut here before they become integers
+_SMALLEST_EXTENT = _f32(1e-9)
 _LOW_WORD = np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
-def _column_rows(record, mean_x, mean_y, column, height):
-    """Image rows on which a record can reach the least alpha within a column of strips.
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+def _rows_of_columns(record, column, ranges):
+    """Rows on which a record can reach the least alpha, for eight columns of strips from `column`.
 
     The edge of the ellipse at offset dx is SLANT dx +- h(dx), with h = EXTENT_CENTRE
     sqrt(1 - (dx / EXTENT_X)^2). The upper edge is concave, so over an interval it is highest at an
     end, or at the ellipse's topmost point if that lies inside; the lower edge is its mirror image.
+
+    Writes to `ranges` [16], relative to the integer part of the mean, first the eight first rows,
+    then the eight rows after the last; a column without rows has them in the wrong order.
     """
-    extent_x, extent_y = np.float64(record[rec.EXTENT_X]), np.float64(record[rec.EXTENT_Y])
-    left = max(column * rec.STRIP_WIDTH + 0.5 - mean_x, -extent_x)
-    right = min(column * rec.STRIP_WIDTH + rec.STRIP_WIDTH - 0.5 - mean_x, extent_x)
-    if left > right:
-        return 0, -1
-    slant, centre = np.float64(record[rec.SLANT]), np.float64(record[rec.EXTENT_CENTRE])
-    inverse = 1.0 / extent_x if extent_x > 0.0 else 0.0
-    height_left = centre * math.sqrt(max(1.0 - (left * inverse) ** 2, 0.0))
-    height_right = centre * math.sqrt(max(1.0 - (right * inverse) ** 2, 0.0))
-    top = max(slant * left + height_left, slant * right + height_right)
-    bottom = min(slant * left - height_left, slant * right - height_right)
-    at_top = slant * extent_x * extent_x / extent_y if extent_y > 0.0 else 0.0
-    if left <= at_top <= right:
-        top = extent_y
-    if left <= -at_top <= right:
-        bottom = -extent_y
-    middle = 0.5 * (top + bottom)
-    return pixel_range(mean_y + middle, top - middle, height)
+    extent_x, extent_y = record[rec.EXTENT_X], record[rec.EXTENT_Y]
+    slant, centre = splat(record[rec.SLANT]), splat(record[rec.EXTENT_CENTRE])
+    # Offsets of the first and last pixel centres of a column from the mean, cut to the ellipse.
+    origin = _f32(column * rec.STRIP_WIDTH) - record[rec.MEAN_X]
+    edge = lane_numbers() * splat(_f32(rec.STRIP_WIDTH)) + splat(origin)
+    edge = edge + splat(_f32(0.5) - record[rec.FRACTION_X])
+    left = maximum(edge, splat(-extent_x))
+    right = minimum(edge + splat(_f32(rec.STRIP_WIDTH - 1)), splat(extent_x))
+    one, zero = splat(_f32(1)), splat(_f32(0))
+    inverse = splat(_f32(1) / max(extent_x, _SMALLEST_EXTENT))
+    ratio_left, ratio_right = left * inverse, right * inverse
+    half_left = centre * square_root(maximum(one - ratio_left * ratio_left, zero))
+    half_right = centre * square_root(maximum(one - ratio_right * ratio_right, zero))
+    slope_left, slope_right = slant * left, slant * right
+    above = maximum(slope_left + half_left, slope_right + half_right)
+    below = minimum(slope_left - half_left, slope_right - half_right)
+    at_top = splat(record[rec.SLANT] * extent_x * (extent_x / max(extent_y, _SMALLEST_EXTENT)))
+    at_bottom = zero - at_top
+    top_inside = both(less_equal(left, at_top), less_equal(at_top, right))
+    bottom_inside = both(less_equal(left, at_bottom), less_equal(at_bottom, right))
+    above = where(top_inside, splat(extent_y), above)
+    below = where(bottom_inside, splat(-extent_y), below)
+    # The pixel centre of row y lies at y + 1/2: the first row is `below` rounded, and so on.
+    margin, fraction = splat(_ROW_MARGIN), splat(record[rec.FRACTION_Y])
+    none = greater(left, right)
+    above = where(none, splat(-_FARTHEST_ROW), above + margin + fraction)
+    below = where(none, splat(_FARTHEST_ROW), below - margin + fraction)
+    store_rounded(ranges, 0, maximum(below, splat(-_FARTHEST_ROW)))
+    store_rounded(ranges, LANES, minimum(above, splat(_FARTHEST_ROW)))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def _emit_entries(
-    records, record_ints, order, count, chunk_slots, size, grid, strips, entries, starts, num_slots
-):
-    """All entries of a pair in depth order, with their strips; counts them by strip and Gaussian."""
+    records, record_ints, order, count, chunk_slots, size, grid,
+    ranges, strips, entries, starts, num_slots,
+):  # fmt: skip
+    """All entries of a pair in depth order, and their strips; counts both ways."""
     num = 0
     for place in range(count):
         if place + _AHEAD < count:
             prefetch_row(records, np.int64(order[place + _AHEAD] & _LOW_WORD))
         i = np.int64(order[place] & _LOW_WORD)
-        record = records[i]
         record_ints[i, rec.FIRST_SLOT] += chunk_slots[i // rec.CHUNK]
-        mean_x = np.float64(record[rec.MEAN_X]) + np.float64(record[rec.FRACTION_X])
-        mean_y = np.float64(record[rec.MEAN_Y]) + np.float64(record[rec.FRACTION_Y])
-        x0, x1 = pixel_range(mean_x, np.float64(record[rec.EXTENT_X]), size[0])
-        first = num
-        for column in range(x0 >> rec.STRIP_WIDTH_LOG2, (x1 >> rec.STRIP_WIDTH_LOG2) + 1):
-            y0, y1 = _column_rows(record, mean_x, mean_y, column, size[1])
-            if y1 < y0:
+        mean_x = np.float64(records[i, rec.MEAN_X]) + np.float64(records[i, rec.FRACTION_X])
+        x0, x1 = pixel_range(mean_x, np.float64(records[i, rec.EXTENT_X]), size[0])
+        column0, column1 = x0 >> rec.STRIP_WIDTH_LOG2, x1 >> rec.STRIP_WIDTH_LOG2
+        mean_row = np.int64(records[i, rec.MEAN_Y])
+        number = 0
+        for column in range(column0, column1 + 1):
+            lane = (column - column0) % LANES
+            if lane == 0:
+                _rows_of_columns(records[i], column, ranges)
+            y0 = max(mean_row + ranges[lane], 0)
+            y1 = min(mean_row + ranges[LANES + lane], size[1])
+            if y1 <= y0:
                 continue
-            for row in range(y0 >> rec.STRIP_ROWS_LOG2, (y1 >> rec.STRIP_ROWS_LOG2) + 1):
+            for row in range(y0 >> rec.STRIP_ROWS_LOG2, ((y1 - 1) >> rec.STRIP_ROWS_LOG2) + 1):
                 top = row << rec.STRIP_ROWS_LOG2
                 strip = row * grid[0] + column
                 strips[num] = strip
                 entries[num] = (
                     (i << rec.ENTRY_ID_SHIFT)
-                    | ((num - first) << rec.ENTRY_NUMBER_SHIFT)
+                    | (number << rec.ENTRY_NUMBER_SHIFT)
                     | (max(y0 - top, 0) << rec.ENTRY_FIRST_SHIFT)
-                    | min(y1 + 1 - top, rec.STRIP_ROWS)
+                    | min(y1 - top, rec.STRIP_ROWS)
                 )
                 starts[strip + 1] += 1
                 num += 1
-        num_slots[i] = num - first
+                number += 1
+        num_slots[i] = number
     return num
 
 
@@ -92,6 +128,7 @@ def bin_pairs(
     num_slots,  # out: [P, N], how many entries a Gaussian has
 ):  # fmt: skip
     """Worker: take pairs off the counter; sort each by depth, and its entries by strip."""
+    ranges = np.empty(2 * LANES, np.int32)
     while True:
         pair = fetch_add(counter, 0)
         if pair >= last_pair:
@@ -102,7 +139,7 @@ def bin_pairs(
         order, count = sort_by_depth(depths[pair], keys, histogram)
         num = _emit_entries(
             records[pair], record_ints[pair], order, count, chunk_slots[pair], size, grid,
-            strips, unsorted, starts, num_slots[pair],
+            ranges, strips, unsorted, starts, num_slots[pair],
         )  # fmt: skip
         for strip in range(grid[0] * grid[1]):
             starts[strip + 1] += starts[strip]

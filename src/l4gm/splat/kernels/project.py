@@ -127,6 +127,8 @@ def _project_to_record(camera, point, m, reach, size, record):
     y0, y1 = pixel_range(mean_y, extent_y, size[1])
     if x1 < x0 or y1 < y0:
         return 0
+    # Later the rows may come out one wider on each side, from rounding.
+    y0, y1 = max(y0 - 1, 0), min(y1 + 1, size[1] - 1)
     slant = cov / var_x
     conditional = var_y - slant * cov
     record[rec.MEAN_X], record[rec.MEAN_Y] = math.floor(mean_x), math.floor(mean_y)
@@ -150,7 +152,7 @@ def project_chunks(
     depths,  # out: [P, N], -1 where a Gaussian is not seen
     bounds,  # out: [P, chunks], at most so many entries come from a chunk
 ):  # fmt: skip
-    """Worker: take (frame, chunk of Gaussians) tasks off the counter; project them into all views."""
+    """Worker: take (frame, chunk of Gaussians) tasks off the counter; project into all views."""
     near, far = depth_range
     while True:
         task = fetch_add(counter, 0)

@@ -309,6 +309,43 @@ def exp2(typingctx, x):
 
 
 @intrinsic
+def maximum(typingctx, x, y):
+    """The larger of each lane; y where x is not a number."""
+
+    def codegen(context, builder, signature, arguments):
+        x, y = arguments
+        return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+    return float8(float8, float8), codegen
+
+
+@intrinsic
+def square_root(typingctx, x):
+    """The square root of each lane."""
+
+    def codegen(context, builder, signature, arguments):
+        return _call(builder, f"llvm.sqrt.v{LANES}f32", _FLOATS, arguments)
+
+    return float8(float8), codegen
+
+
+@intrinsic
+def store_rounded(typingctx, array, index, value):
+    """Write eight floats, rounded to int32, to a contiguous 1-D array; |value| < 2^22."""
+
+    def codegen(context, builder, signature, arguments):
+        pointer = _element_pointer(context, builder, signature.args[0], *arguments[:2])
+        shifted = builder.fadd(arguments[2], _constant(_ROUNDER))
+        bits = builder.bitcast(shifted, _INTS)
+        value = builder.sub(bits, builder.bitcast(_constant(_ROUNDER), _INTS))
+        written = builder.store(value, builder.bitcast(pointer, _INTS.as_pointer()))
+        written.align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, float8), codegen
+
+
+@intrinsic
 def prefetch_row(typingctx, array, row):
     """Ask for the first cache line of a row of a C-contiguous 2-D array."""
 

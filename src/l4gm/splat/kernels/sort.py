@@ -28,12 +28,13 @@ def sort_by_depth(depths, keys, histogram):
     for i in range(depths.shape[0]):
         # The bits of positive floats are ordered as the numbers are.
         bits = np.float64(depths[i]).view(np.int64)
-        if bits < 0:
-            continue
-        least, most = min(least, bits), max(most, bits)
+        seen = bits >= 0
+        least = min(least, bits if seen else least)
+        most = max(most, bits)
+        # Written in any case and kept only if seen: cheaper than a branch nobody can predict.
         other[count] = np.uint64(bits)
         current[count] = np.uint64(i)
-        count += 1
+        count += np.int64(seen)
     if count == 0:
         return current, 0
     shift = 0

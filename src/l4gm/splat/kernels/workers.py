@@ -23,8 +23,11 @@ _pool_size = 0
 
 
 def available_threads() -> int:
-    """The threads this process may use: torch's number, or Numba's where that is lower."""
-    return max(1, min(torch.get_num_threads(), numba.get_num_threads()))
+    """The threads this process may use: torch's number, or NUMBA_NUM_THREADS where that is lower.
+
+    Numba's own getter is no use here: it starts Numba's thread pool, which changes torch's number.
+    """
+    return max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
 
 
 def run_workers(worker: Callable[[int], Any], num_threads: int) -> None:
