@@ -1,7 +1,8 @@
 """Clips for training, rendered on demand: from procedural objects, from glTF models, or mixed.
 
-Every random choice of a clip comes from its own stream of (seed, split, index, purpose), so that the
-number of views, of frames or of pixels asked for never changes the object, its motion or its light.
+Every random choice of a clip comes from its own stream of (seed, split, index, purpose), so that
+the number of views, of frames or of pixels asked for never changes the object, its motion or its
+light.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class ModelClips:
     Clip k shows model `order[k mod n]` of a seeded order that is drawn anew for every round through
     the n models of the split. Files are loaded when first shown. One that cannot be read, does
     not move, or has no triangles is logged once with its reason and left out from then on: its
-    clips show the next model of the round that can be shown, with the clip's own random choices. What
-    an index shows thus depends on the files alone, never on what was asked for before.
+    clips show the next model of the round that can be shown, with the clip's own random choices.
+    What an index shows thus depends on the files alone, never on what was asked for before.
 
     Args:
         folder_or_paths: a folder (its .glb and .gltf files, sorted) or the files themselves.

@@ -19,8 +19,8 @@ def contact_sheet(
 ) -> NDArray[np.uint8]:
     """Clips `first_index`, `first_index + 1`, ... side by side, on white.
 
-    Each clip shows `num_frames` pictures in a row: its frames from view 0, but the last frame from a
-    free camera, so that the sheet shows shape and motion. Clips run left to right, then down.
+    Each clip shows `num_frames` pictures in a row: its frames from view 0, but the last frame from
+    a free camera, so that the sheet shows shape and motion. Clips run left to right, then down.
 
     Args:
         source: of the clips.

@@ -1,4 +1,4 @@
-"""Animated glTF 2.0 models: nodes, skins, morph targets and key frames, read without other software.
+"""Animated glTF 2.0 models: nodes, skins, morph targets and key frames.
 
 Not read: cameras, lights, normal and metal maps, Draco and meshopt compression, Basis textures.
 Translucency is a cut at half (or the material's own cut-off); emitted colour replaces darker base
@@ -8,212 +8,19 @@ colour; both sides of every face are drawn.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4gm.datagen.animated_mesh import AnimatedMesh
-from l4gm.datagen.gltf_animation import (
-    Animation,
-    normalized_quaternions,
-    read_animations,
-    sample,
-    transforms,
-)
+from l4gm.datagen.gltf_animation import normalized_quaternions, read_animations
 from l4gm.datagen.gltf_file import MAX_ELEMENTS, GltfFile
 from l4gm.datagen.gltf_material import Material, MaterialReader, srgb_encoded
+from l4gm.datagen.gltf_scene import GltfScene, Nodes, Part, Skin, Surface
 from l4gm.errors import InputError
 
 MAX_TRIANGLES = 2_000_000
-
-
-@dataclass(frozen=True)
-class Skin:
-    """joints [J] node indices and their inverse bind matrices [J, 4, 4]."""
-
-    joints: NDArray[np.intp]
-    inverse_bind: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One primitive of one node: what is needed to place its vertices.
-
-    Args:
-        node: the node that shows it.
-        positions: [P, 3] at rest.
-        targets: [M, P, 3] morph displacements.
-        skin: index into the scene's skins, or None.
-        joints, weights: [P, K] influences, weights summing to 1.
-    """
-
-    node: int
-    positions: NDArray[np.float64]
-    targets: NDArray[np.float32]
-    skin: int | None
-    joints: NDArray[np.intp]
-    weights: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Surface:
-    """What does not move, of all parts one after the other; the fields are AnimatedMesh's."""
-
-    faces: NDArray[np.int32]
-    colors: NDArray[np.float32]
-    uv: NDArray[np.float32]
-    face_textures: NDArray[np.int32]
-    smoothing: NDArray[np.int32]
-    textures: tuple[NDArray[np.uint8], ...]
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """The node tree at rest: local transforms, parents, and an order with parents first."""
-
-    translation: NDArray[np.float64]
-    rotation: NDArray[np.float64]
-    scale: NDArray[np.float64]
-    matrices: dict[int, NDArray[np.float64]]
-    weights: list[NDArray[np.float64]]
-    parents: NDArray[np.intp]
-    order: list[int]
-
-
-@dataclass(frozen=True)
-class GltfScene:
-    """A loaded model, ready to be posed at any time of any of its animations.
-
-    Args:
-        name: file name without its ending.
-        animations: in the file's order; each has a `name` and `duration_seconds`.
-    """
-
-    name: str
-    animations: tuple[Animation, ...]
-    nodes: Nodes
-    skins: tuple[Skin, ...]
-    parts: tuple[Part, ...]
-    surface: Surface
-
-    @property
-    def num_triangles(self) -> int:
-        return len(self.surface.faces)
-
-    def animated_mesh(
-        self,
-        animation_index: int | None,
-        start_seconds: float = 0.0,
-        num_frames: int = 24,
-        fps: float = 24.0,
-    ) -> AnimatedMesh:
-        """The model in motion: frame k shows time `start_seconds + k / fps`.
-
-        Times wrap around at the animation's duration.
-
-        Args:
-            animation_index: into `animations`; None shows the rest pose, still.
-            start_seconds: of the first frame, from the animation's beginning.
-            num_frames, fps: of the mesh.
-
-        Raises:
-            ValueError: if there is no such animation, or a number is not positive.
-            InputError: if the pose is not finite.
-        """
-        if num_frames < 1 or not fps > 0:
-            raise ValueError(f"need num_frames >= 1 and fps > 0, got {num_frames} and {fps}")
-        times = start_seconds + np.arange(num_frames) / fps
-        label = self.name
-        animation = None
-        if animation_index is not None:
-            if not 0 <= animation_index < len(self.animations):
-                raise ValueError(f"{self.name} has no animation {animation_index}")
-            animation = self.animations[animation_index]
-            label = f"{self.name}/{animation.name}"
-            duration = animation.duration_seconds
-            times = times % duration if duration > 0 else np.zeros(num_frames)
-        surface = self.surface
-        with np.errstate(over="ignore", invalid="ignore"):
-            positions = self._positions(animation, times)
-        if not np.isfinite(positions).all():
-            raise InputError(f"{label} moves vertices to positions that are not finite")
-        return AnimatedMesh(
-            positions=positions,
-            faces=surface.faces,
-            colors=surface.colors,
-            uv=surface.uv,
-            face_textures=surface.face_textures,
-            textures=surface.textures,
-            smoothing=surface.smoothing,
-            fps=fps,
-            name=label,
-        )
-
-    def _positions(
-        self, animation: Animation | None, times: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """[T, P, 3] of all vertices."""
-        world, weights = self._pose(animation, times)
-        out = np.empty((len(times), len(self.surface.colors), 3), np.float32)
-        start = 0
-        for part in self.parts:
-            end = start + len(part.positions)
-            for t in range(len(times)):
-                points = part.positions
-                if len(part.targets):
-                    # A mesh's primitives may differ in their number of targets only in broken files.
-                    active = weights[part.node][t][: len(part.targets)]
-                    points = points + np.tensordot(active, part.targets[: len(active)], 1)
-                if part.skin is None:
-                    matrix = world[t, part.node]
-                    out[t, start:end] = points @ matrix[:3, :3].T + matrix[:3, 3]
-                else:
-                    skin = self.skins[part.skin]
-                    bones = world[t, skin.joints] @ skin.inverse_bind  # [J, 4, 4]
-                    out[t, start:end] = _skinned(points, part, bones)
-            start = end
-        return out
-
-    def _pose(
-        self, animation: Animation | None, times: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-        """World matrices [T, nodes, 4, 4] and the morph weights [T, M] of every node."""
-        nodes, count = self.nodes, len(times)
-        local = {
-            "translation": np.repeat(nodes.translation[None], count, 0),
-            "rotation": np.repeat(nodes.rotation[None], count, 0),
-            "scale": np.repeat(nodes.scale[None], count, 0),
-        }
-        weights = [np.repeat(rest[None], count, 0) for rest in nodes.weights]
-        for channel in animation.channels if animation else ():
-            values = sample(channel, times)
-            if channel.path == "weights":
-                weights[channel.node] = values
-            else:
-                local[channel.path][:, channel.node] = values
-        world = transforms(local["translation"], local["rotation"], local["scale"])
-        for node, matrix in nodes.matrices.items():
-            world[:, node] = matrix
-        for node in nodes.order:
-            parent = nodes.parents[node]
-            if parent >= 0:
-                world[:, node] = world[:, parent] @ world[:, node]
-        return world, weights
-
-
-def _skinned(
-    points: NDArray[np.float64], part: Part, bones: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """[P, 3] linear blend skinning: each vertex moves by the weighted mean of its bones' matrices."""
-    flat = bones[:, :3].reshape(len(bones), 12)
-    blended = np.zeros((len(points), 12))
-    for k in range(part.joints.shape[1]):
-        blended += part.weights[:, k, None] * flat[part.joints[:, k]]
-    matrices = blended.reshape(-1, 3, 4)
-    return np.einsum("pij,pj->pi", matrices[:, :, :3], points) + matrices[:, :, 3]
 
 
 def load_gltf(path: str | Path) -> GltfScene:
@@ -226,8 +33,8 @@ def load_gltf(path: str | Path) -> GltfScene:
         the file's default scene (its first, if none is marked).
 
     Raises:
-        InputError: in one line that names the file: missing, cut off, malformed, compressed in a way
-            that is not read, without triangles, or with more than 2 million of them.
+        InputError: in one line that names the file: missing, cut off, malformed, compressed in a
+            way that is not read, without triangles, or with more than 2 million of them.
     """
     path = Path(path)
     file = GltfFile(path)
@@ -425,18 +232,20 @@ def _read_influences(
         if f"JOINTS_{number}" not in attributes:
             break
         joints.append(file.accessor(attributes[f"JOINTS_{number}"], "VEC4").astype(np.intp))
-        weights.append(file.accessor(attributes[f"WEIGHTS_{number}"], "VEC4").astype(np.float64))
+        weight = file.accessor(attributes[f"WEIGHTS_{number}"], "VEC4", finite=False)
+        weights.append(weight.astype(np.float64))
     joint, weight = np.concatenate(joints, 1), np.concatenate(weights, 1)
     if joint.shape != weight.shape or len(joint) != count:
         raise file.error(
             f"has joints {joint.shape} and weights {weight.shape} for {count} vertices"
         )
-    weight = np.maximum(weight, 0.0)
+    # Exporters that divide by the sum of no weights leave NaN behind.
+    weight = np.maximum(np.where(np.isfinite(weight), weight, 0.0), 0.0)
     joint = np.where(weight > 0, joint, 0)
     if joint.size and (joint.min() < 0 or joint.max() >= num_joints):
         raise file.error(f"has a vertex on joint {joint.max()}, of {num_joints} joints")
     total = weight.sum(1, keepdims=True)
-    # Exporters leave loose vertices without weights; they follow the first joint.
+    # Loose vertices without weights follow the first joint.
     weight[:, :1] = np.where(total > 0, weight[:, :1], 1.0)
     return joint, weight / np.where(total > 0, total, 1.0)
 

@@ -1,4 +1,4 @@
-"""The container of a glTF 2.0 file: JSON, buffers, accessors and pictures, each checked before use."""
+"""The container of a glTF 2.0 file: JSON, buffers, accessors, pictures, all checked before use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COMPONENT_TYPES: dict[int, type] = {
 }
 COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}
 MAX_ELEMENTS = 20_000_000
-"""Numbers in one accessor; those without a buffer cost nothing in the file, so they need a bound."""
+"""Numbers in one accessor; one without a buffer costs nothing in the file, so it needs a bound."""
 MAX_FILE_BYTES = 2 << 30
 MAX_PICTURE_PIXELS = 64_000_000
 UNSUPPORTED = {
@@ -67,7 +67,7 @@ class GltfFile:
             if extension in UNSUPPORTED:
                 raise self.error(f"needs {UNSUPPORTED[extension]}; export it without")
         self._buffers: dict[int, bytes] = {}
-        self._accessors: dict[int, NDArray[Any]] = {}
+        self._accessors: dict[tuple[int, bool], NDArray[Any]] = {}
 
     def error(self, what: str) -> InputError:
         """An error in one line about this file."""
@@ -136,7 +136,7 @@ class GltfFile:
         return self._buffers[index]
 
     def resource(self, uri: str) -> bytes:
-        """What a uri holds: data: in base64 or percent encoding, or a file in the folder or below."""
+        """What a uri holds: data: (base64 or percent-encoded), or a file in the folder or below."""
         if uri[:5].lower() == "data:":
             head, comma, body = uri.partition(",")
             if not comma:
@@ -182,23 +182,25 @@ class GltfFile:
             (count, width), dtype, data, offset + start, (stride, dtype.itemsize)
         ).copy()
 
-    def accessor(self, index: Any, *types: str) -> NDArray[Any]:
-        """[count, components] numbers; normalised integers come as float32; floats are finite.
+    def accessor(self, index: Any, *types: str, finite: bool = True) -> NDArray[Any]:
+        """[count, components] numbers; normalised integers come as float32.
 
         Args:
             index: of the accessor.
             types: those that are acceptable here, such as "VEC3".
+            finite: whether infinite numbers and NaN are refused.
         """
         entry = self.entry("accessors", index)
         where = f"accessors[{index}]"
         kind = entry.get("type")
         if kind not in COMPONENTS or (types and kind not in types):
             raise self.error(f"has {where} of type {kind!r}; expected {' or '.join(types)}")
-        if index in self._accessors:
-            return self._accessors[index]
+        if (index, finite) in self._accessors:
+            return self._accessors[index, finite]
         if entry.get("componentType") not in COMPONENT_TYPES:
             raise self.error(f"has {where} of component type {entry.get('componentType')!r}")
-        dtype = np.dtype(COMPONENT_TYPES[entry["componentType"]])
+        entry_type: Any = COMPONENT_TYPES[entry["componentType"]]
+        dtype = np.dtype(entry_type)
         width, count = COMPONENTS[kind], self._count(entry.get("count"), f"{where}.count")
         if count * width > MAX_ELEMENTS:
             raise self.error(f"has {where} of {count} elements; at most {MAX_ELEMENTS // width}")
@@ -210,11 +212,12 @@ class GltfFile:
         if "sparse" in entry:
             self._overwrite(values, entry["sparse"], where)
         if dtype == np.float32:
-            if not np.isfinite(values).all():
+            if finite and not np.isfinite(values).all():
                 raise self.error(f"has numbers that are not finite in {where}")
         elif entry.get("normalized"):
-            values = np.maximum(values.astype(np.float32) / np.iinfo(dtype).max, -1.0)
-        self._accessors[index] = values
+            largest = float(np.iinfo(entry_type).max)
+            values = np.maximum(values.astype(np.float32) / largest, -1.0)
+        self._accessors[index, finite] = values
         return values
 
     def _overwrite(self, values: NDArray[Any], sparse: dict[str, Any], where: str) -> None:

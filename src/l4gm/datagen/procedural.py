@@ -1,8 +1,8 @@
 """Procedural animated objects: a seed is an object with its look and its motion.
 
 Random articulated creatures, vehicles, furniture and other things, built from textured primitives
-that are joined in a tree and swing, bend, twist and squash. No outside material goes in, so a set of
-them is defined by its seeds alone (and by `GENERATOR_VERSION`, which any change of the
+that are joined in a tree and swing, bend, twist and squash. No outside material goes in, so a set
+of them is defined by its seeds alone (and by `GENERATOR_VERSION`, which any change of the
 generator that alters an object must raise).
 """
 
@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from l4gm.datagen.animated_mesh import AnimatedMesh
-from l4gm.datagen.procedural_looks import Looks, Material
-from l4gm.datagen.procedural_plans import build_object
-from l4gm.datagen.procedural_rig import Rig
+from l4gm.datagen.objects.catalogue import build_object
+from l4gm.datagen.objects.looks import Looks, Material
+from l4gm.datagen.objects.rig import Rig
 
 GENERATOR_VERSION = 1
 
@@ -27,15 +27,15 @@ def procedural_object(
 ) -> AnimatedMesh:
     """The object of a seed, in motion.
 
-    The seed fixes shape, look and motion (a function of time); the other arguments only say at which
-    moments it is seen. The same seed gives the same object on every call and platform with
+    The seed fixes shape, look and motion (a function of time); the other arguments only say at
+    which moments it is seen. The same seed gives the same object on every call and platform with
     the same NumPy random streams; positions agree to rounding.
 
     Args:
         seed: 0 or more, any size.
         num_frames, fps: frame k shows the time `start_seconds + k / fps`.
         start_seconds: of the first frame.
-        kind: a name of `procedural_plans.PLANS` to have that kind of object instead of the seed's
+        kind: a name of `objects.catalogue.PLANS` to have that kind of object instead of the seed's
             own (for pictures of the kinds; sets leave it out).
 
     Raises:

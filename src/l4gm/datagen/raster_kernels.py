@@ -119,10 +119,10 @@ def draw_triangle(  # type: ignore[no-untyped-def]
     y1, x2, y2 = corners[1, 1], corners[2, 0], corners[2, 1]
     area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
     rows, columns = inverse_depth.shape
-    left = max(0, int(math.ceil(max(min(x0, min(x1, x2)), -1.0) - 0.5)))
-    right = min(columns - 1, int(math.floor(min(max(x0, max(x1, x2)), columns + 1.0) - 0.5)))
-    top = max(0, int(math.ceil(max(min(y0, min(y1, y2)), -1.0) - 0.5)))
-    bottom = min(rows - 1, int(math.floor(min(max(y0, max(y1, y2)), rows + 1.0) - 0.5)))
+    left = max(0, math.ceil(max(min(x0, min(x1, x2)), -1.0) - 0.5))
+    right = min(columns - 1, math.floor(min(max(x0, max(x1, x2)), columns + 1.0) - 0.5))
+    top = max(0, math.ceil(max(min(y0, min(y1, y2)), -1.0) - 0.5))
+    bottom = min(rows - 1, math.floor(min(max(y0, max(y1, y2)), rows + 1.0) - 0.5))
     if not abs(area) > 1e-12 or right < left or bottom < top:
         return 0.0
     sign = 1.0 if area > 0 else -1.0

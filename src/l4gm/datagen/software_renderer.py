@@ -22,7 +22,7 @@ MAX_LEVELS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Lighting:
-    """One far light, a sky and ambient light; all in world axes, so they do not turn with the camera.
+    """One far light, a sky and ambient light, in world axes: they do not turn with the camera.
 
     A surface of albedo 1 shows ambient + sky (0.5 + 0.5 n_y) + sun max(n . direction, 0), clipped
     to 1. Both sides of a triangle are lit, each by its own normal.
@@ -64,8 +64,8 @@ def render_mesh(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Render every frame of a mesh from every camera.
 
-    Pictures are shared out to threads (NUMBA_NUM_THREADS, or as many as there are cores); the result
-    does not depend on their number.
+    Pictures are shared out to threads (NUMBA_NUM_THREADS, or as many as there are cores); the
+    result does not depend on their number.
 
     Args:
         mesh: T frames.

@@ -108,7 +108,7 @@ def loft(
 def ellipsoid(
     rows: int = 9, segments: int = 14, roundness: float = 1.0, squareness: float = 1.0
 ) -> Shape:
-    """A superellipsoid: exponents 1 and 1 a ball, 0.4 and 1 a capsule-like can, 0.4 and 0.4 a soft box."""
+    """A superellipsoid: exponents 1, 1 a ball; 0.4, 1 a soft can; 0.4, 0.4 a soft box."""
     angle = np.linspace(0, np.pi, rows + 1)
     cos = -np.cos(angle)
     height = 0.5 + 0.5 * np.sign(cos) * np.abs(cos) ** roundness
@@ -152,23 +152,28 @@ def box(rows: int = 4, top: float = 1.0) -> Shape:
             plane[..., 0], plane[..., 2] = s, t
         else:
             plane[..., other], plane[..., 1] = s, t
-        plane = plane.reshape(-1, 3)
-        plane[:, 1] = 0.5 + 0.5 * plane[:, 1]
-        plane[:, [0, 2]] *= (1 + (top - 1) * plane[:, 1])[:, None]
-        index = start + np.arange(len(plane)).reshape(s.shape)
+        corners = plane.reshape(-1, 3)
+        corners[:, 1] = 0.5 + 0.5 * corners[:, 1]
+        corners[:, [0, 2]] *= (1 + (top - 1) * corners[:, 1])[:, None]
+        index = start + np.arange(len(corners)).reshape(s.shape)
         a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
         quads = np.stack([a, b, d, a, d, c], -1).reshape(-1, 3)
-        e0, e1 = plane[quads[0, 1] - start], plane[quads[0, 2] - start]
-        normal = np.cross(e0 - plane[quads[0, 0] - start], e1 - plane[quads[0, 0] - start])
+        e0, e1 = corners[quads[0, 1] - start], corners[quads[0, 2] - start]
+        normal = np.cross(e0 - corners[quads[0, 0] - start], e1 - corners[quads[0, 0] - start])
         if normal[axis] * side < 0:
             quads = quads[:, ::-1]
-        points.append(plane)
+        points.append(corners)
         faces.append(quads)
         uv.append(np.stack([0.5 + 0.5 * s, 0.5 - 0.5 * t], -1).reshape(-1, 2))
         # One normal a side would be wrong on a side that bends, so each vertex has its own.
-        smoothing.append(np.arange(start, start + len(plane)))
-        start += len(plane)
-    return Shape(*(np.concatenate(group) for group in (points, faces, uv, smoothing)))
+        smoothing.append(np.arange(start, start + len(corners)))
+        start += len(corners)
+    return Shape(
+        np.concatenate(points),
+        np.concatenate(faces),
+        np.concatenate(uv),
+        np.concatenate(smoothing),
+    )
 
 
 @lru_cache(maxsize=64)
@@ -205,12 +210,12 @@ def blade(
 
 
 def lathe(knots: Sequence[float], segments: int = 16) -> Shape:
-    """A turned body (vase, bottle, fruit, mushroom): radii at even heights, smoothly joined, closed."""
-    knots = np.asarray(knots, np.float64)
+    """A turned body (vase, fruit, mushroom): radii at even heights, smoothly joined, closed."""
+    values = np.asarray(knots, np.float64)
     heights = np.linspace(0, 1, 13)
     place = heights * (len(knots) - 1)
     left = np.minimum(place.astype(int), len(knots) - 2)
     share = place - left
     share = share * share * (3 - 2 * share)
-    radii = knots[left] * (1 - share) + knots[left + 1] * share
+    radii = values[left] * (1 - share) + values[left + 1] * share
     return loft([0.0, *radii, 0.0], [0.0, *heights, 1.0], segments)

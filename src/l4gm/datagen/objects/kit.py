@@ -1,4 +1,4 @@
-"""What all body plans share: random choices in one style, and parts that recur (limbs, eyes, chains).
+"""What all body plans share: random choices in one style, and parts that recur.
 
 Creatures look along +z of their root part and are mirrored in x. A limb's own y axis runs along
 it; a positive angle about its x axis takes a leg's tip backwards.
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from l4gm.datagen.procedural_looks import Looks
-from l4gm.datagen.procedural_rig import Array, Part, Rig, Wave, rotation, turn_to
-from l4gm.datagen.procedural_shapes import Shape, box, capsule, cylinder, ellipsoid
+from l4gm.datagen.objects.looks import Looks
+from l4gm.datagen.objects.rig import Array, Part, Rig, Wave, rotation, turn_to
+from l4gm.datagen.objects.shapes import Shape, box, capsule, cylinder, ellipsoid
 
 Vector = Sequence[float] | Array
 STYLES = ("round", "soft", "boxy", "faceted")

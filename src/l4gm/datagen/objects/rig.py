@@ -8,12 +8,13 @@ Every motion is a function of time in seconds, so a clip at another rate shows t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4gm.datagen.procedural_shapes import Shape
+from l4gm.datagen.objects.shapes import Shape
 
 Array = NDArray[np.float64]
 MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -139,7 +140,7 @@ def rotation(axis: tuple[float, float, float], degrees: float) -> Array:
     return rotations(np.array(axis, np.float64), np.array(degrees))
 
 
-def turn_to(direction: tuple[float, float, float] | Array, roll_degrees: float = 0.0) -> Array:
+def turn_to(direction: Sequence[float] | Array, roll_degrees: float = 0.0) -> Array:
     """[3, 3] the least rotation that brings +y to `direction`, after a roll about y."""
     x, y, z = (float(value) for value in direction)
     length = math.sqrt(x * x + y * y + z * z)
@@ -169,7 +170,7 @@ class Rig:
 
     def mirror(self, first: int, shift_cycles: float = 0.0) -> None:
         """Add the mirror image of part `first` and all parts added since (which hang on it)."""
-        moved = {}
+        moved: dict[int, int] = {}
         for index in range(first, len(self.parts)):
             part = self.parts[index]
             parent = moved.get(part.parent, part.parent)
@@ -286,7 +287,7 @@ class Motions:
         return (turn @ roll)[:, 0]
 
 
-def _wave_values(waves: list[tuple[Wave, ...]], seconds: Array) -> Array:
+def _wave_values(waves: Sequence[tuple[Wave, ...]], seconds: Array) -> Array:
     """[K, W, T] values of K tuples of W waves at times [T]; what `Wave` says, for all at once."""
     numbers = np.array(
         [

@@ -1,0 +1,1 @@
+"""Parts, looks and plans of procedural objects; `catalogue` lists the plans."""
