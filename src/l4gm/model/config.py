@@ -34,6 +34,8 @@ class L4GMConfig:
         up_channels, up_attention: the same going up; fewer levels than down leave the output
             smaller than the input.
         temporal_attention: every attention layer is followed by one over time.
+        temporal_from_level: temporal attention only where the grid has been halved at least this
+            often: its price grows with the fourth power of the grid's side.
         layers_per_block: residual blocks of a level going down; one more going up.
         norm_groups: groups of every group norm (32 groups on 32 channels is an instance norm:
             narrow networks want 8).
@@ -62,6 +64,7 @@ class L4GMConfig:
     up_channels: tuple[int, ...]
     up_attention: tuple[bool, ...]
     temporal_attention: bool
+    temporal_from_level: int = 0
     layers_per_block: int = 2
     norm_groups: int = 32
     attention_head_count: int = 16
@@ -144,6 +147,10 @@ class L4GMConfig:
     def splat_size(self) -> int:
         """Splats along each side of a view: N = V * splat_size^2."""
         return self.input_size // self.pixels_per_splat
+
+    def temporal_at(self, level: int) -> bool:
+        """Whether attention on this level (0 is the finest) is followed by one over time."""
+        return self.temporal_attention and level >= self.temporal_from_level
 
     def head_count(self, channels: int) -> int:
         """Attention heads of a layer with this many channels."""

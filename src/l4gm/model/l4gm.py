@@ -12,6 +12,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.model.attention import Grid, view_features
 from l4gm.model.config import L4GMConfig
+from l4gm.model.convolution import PointwiseConv2d
 from l4gm.model.head import (
     NUM_CHANNELS,
     gaussians_on_rays,
@@ -36,7 +37,7 @@ class L4GM(nn.Module):
         super().__init__()
         self.config = config
         self.unet = UNet(config, NUM_CHANNELS)
-        self.conv = nn.Conv2d(NUM_CHANNELS, NUM_CHANNELS, 1)
+        self.conv = PointwiseConv2d(NUM_CHANNELS, NUM_CHANNELS)
         if config.head == "ray":
             initialize_ray_head(self.unet.conv_out, self.conv, config)
 

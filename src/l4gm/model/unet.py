@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from l4gm.model.attention import RESIDUAL_SCALE, Grid, GridAttention
 from l4gm.model.config import L4GMConfig
+from l4gm.model.convolution import PointwiseConv2d, UpsampleConv2d
 
 NUM_INPUT_CHANNELS = 9
 
@@ -25,17 +26,19 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=1e-5)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         same = in_channels == out_channels
-        self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
+        self.shortcut = nn.Identity() if same else PointwiseConv2d(in_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.conv1(norm_silu(self.norm1, x))
         hidden = self.conv2(norm_silu(self.norm2, hidden))
-        return (hidden + self.shortcut(x)) * RESIDUAL_SCALE
+        # In place: no gradient needs a convolution's output.
+        return hidden.add_(self.shortcut(x)).mul_(RESIDUAL_SCALE)
 
 
 def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     """SiLU of the group norm."""
-    return F.silu(norm(x))
+    normalised = norm(x)
+    return F.silu(normalised, inplace=not normalised.requires_grad)
 
 
 class Level(nn.Module):
@@ -44,7 +47,7 @@ class Level(nn.Module):
     attns: nn.ModuleList
     t_attns: nn.ModuleList
 
-    def _add_attention(self, config: L4GMConfig, channels: int, count: int) -> None:
+    def _add_attention(self, config: L4GMConfig, channels: int, level: int, count: int) -> None:
         heads, groups = config.head_count(channels), config.norm_groups
         codes, plain = config.attention_codes, config.temporal_residual == "plain"
         self.attns = nn.ModuleList(
@@ -52,7 +55,7 @@ class Level(nn.Module):
         )
         self.t_attns = nn.ModuleList(
             GridAttention(channels, heads, groups, over="time", plain=plain)
-            for _ in range(count if config.temporal_attention else 0)
+            for _ in range(count if config.temporal_at(level) else 0)
         )
 
     def _attend(self, index: int, x: Tensor, grid: Grid) -> Tensor:
@@ -67,13 +70,14 @@ class DownBlock(Level):
     """Residual and attention layers, then a strided convolution except at the lowest level."""
 
     def __init__(
-        self, config: L4GMConfig, in_channels: int, channels: int, *, attention: bool, last: bool
+        self, config: L4GMConfig, level: int, in_channels: int, channels: int, *, attention: bool
     ) -> None:
         super().__init__()
         layers = config.layers_per_block
         inputs = [in_channels] + [channels] * (layers - 1)
         self.nets = nn.ModuleList(ResidualBlock(i, channels, config.norm_groups) for i in inputs)
-        self._add_attention(config, channels, layers if attention else 0)
+        self._add_attention(config, channels, level, layers if attention else 0)
+        last = level == len(config.down_channels) - 1
         self.downsample = None if last else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> list[Tensor]:
@@ -95,7 +99,9 @@ class MiddleBlock(Level):
         self.nets = nn.ModuleList(
             ResidualBlock(channels, channels, config.norm_groups) for _ in range(2)
         )
-        self._add_attention(config, channels, 1 if config.mid_attention else 0)
+        self._add_attention(
+            config, channels, len(config.down_channels) - 1, 1 if config.mid_attention else 0
+        )
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         return self.nets[1](self._attend(0, self.nets[0](x), grid))
@@ -107,12 +113,12 @@ class UpBlock(Level):
     def __init__(
         self,
         config: L4GMConfig,
+        level: int,
         in_channels: int,
         skip_channels: list[int],
         channels: int,
         *,
         attention: bool,
-        last: bool,
     ) -> None:
         super().__init__()
         inputs = [in_channels] + [channels] * (len(skip_channels) - 1)
@@ -120,15 +126,16 @@ class UpBlock(Level):
             ResidualBlock(i + skip, channels, config.norm_groups)
             for i, skip in zip(inputs, skip_channels, strict=True)
         )
-        self._add_attention(config, channels, len(skip_channels) if attention else 0)
-        self.upsample = None if last else nn.Conv2d(channels, channels, 3, padding=1)
+        self._add_attention(config, channels, level, len(skip_channels) if attention else 0)
+        last = level == len(config.down_channels) - len(config.up_channels)
+        self.upsample = None if last else UpsampleConv2d(channels)
 
     def forward(self, x: Tensor, skips: list[Tensor], grid: Grid) -> Tensor:
         """Takes its skips from the end of `skips`."""
         for index, net in enumerate(self.nets):
             x = self._attend(index, net(torch.cat([x, skips.pop()], 1)), grid)
         if self.upsample is not None:
-            x = self.upsample(F.interpolate(x, scale_factor=2, mode="nearest"))
+            x = self.upsample(x)
         return x
 
 
@@ -147,20 +154,18 @@ class UNet(nn.Module):
         self.down_blocks = nn.ModuleList()
         down = zip(config.down_channels, config.down_attention, strict=True)
         for level, (width, attention) in enumerate(down):
-            last = level == len(config.down_channels) - 1
-            self.down_blocks.append(
-                DownBlock(config, channels, width, attention=attention, last=last)
-            )
+            block = DownBlock(config, level, channels, width, attention=attention)
+            self.down_blocks.append(block)
             channels = width
-            skips += [width] * (config.layers_per_block + (not last))
+            skips += [width] * (config.layers_per_block + (block.downsample is not None))
         self.mid_block = MiddleBlock(config, channels)
         self.up_blocks = nn.ModuleList()
         up = zip(config.up_channels, config.up_attention, strict=True)
-        for level, (width, attention) in enumerate(up):
+        for risen, (width, attention) in enumerate(up):
+            level = len(config.down_channels) - 1 - risen
             taken = [skips.pop() for _ in range(config.layers_per_block + 1)]
-            last = level == len(config.up_channels) - 1
             self.up_blocks.append(
-                UpBlock(config, channels, taken, width, attention=attention, last=last)
+                UpBlock(config, level, channels, taken, width, attention=attention)
             )
             channels = width
         self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
