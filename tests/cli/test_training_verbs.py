@@ -28,13 +28,20 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
         "evaluate", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
         "--pictures", tmp_path / "pictures", "--device", "cpu",
     )  # fmt: skip
-    assert outcome.code == 0
+    assert outcome.code == 0, outcome.err
     assert "| procedural | views given | 1 |" in outcome.out
     assert "| procedural | video only | 1 |" in outcome.out
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == ["procedural_000_video_only.png", "procedural_000_views_given.png"]
     with Image.open(tmp_path / "pictures" / names[0]) as sheet:
         assert sheet.size == (4 * 32, 4 * 32)  # 4 free views; truth, rendering, first and last
+    alone = run(
+        "evaluate", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
+        "--network-alone", "--json", "--device", "cpu",
+    )  # fmt: skip
+    scores = json.loads(alone.out)["procedural"]
+    assert [score["setting"] for score in scores] == ["views given", "video only"]
+    assert all(5 < score["psnr"] < 50 for score in scores)
 
 
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:

@@ -38,8 +38,10 @@ class Options(CommonOptions):
     """Objects of each set."""
     frames: int = 8
     """Frames of each clip, at 8 a second."""
-    size: int = 128
-    """Width and height of the pictures that are compared."""
+    size: int = 256
+    """Width and height of the pictures, given and compared."""
+    network_alone: tyro.conf.FlagCreatePairsOff[bool] = False
+    """One forward pass of the network a chunk, without first guess and hand-over of views."""
     pictures: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Also write what was seen: for each clip the truth above the rendering."""
     seed: int = 0
@@ -62,7 +64,7 @@ def run(options: Options) -> None:
     from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
 
     sources = clip_sources(options.models, seed=options.seed, split="heldout")
-    settings, reconstruct = _pipeline(options)
+    settings, reconstruct = _reconstruct(options)
     request = ClipRequest(size_px=options.size, num_frames=options.frames)
     scores: dict[str, list[ClipScore]] = {}
     with ExitStack() as stack:
@@ -86,21 +88,27 @@ def run(options: Options) -> None:
     print(markdown_table({name: summarize(rows) for name, rows in scores.items()}))
 
 
-def _pipeline(options: Options) -> tuple[tuple[str, ...], Reconstruct]:
-    """The settings that the model can work in, and the whole pipeline as it is used."""
-    from l4gm.evaluation.renders import SETTINGS
+def _reconstruct(options: Options) -> tuple[tuple[str, ...], Reconstruct]:
+    """The settings that the model can work in, and how a clip is reconstructed."""
+    from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
     from l4gm.model.l4gm import L4GM
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
     pipeline = VideoTo4D.from_pretrained(options.model, device=options.device)
     network = pipeline.reconstruction
-    video_is_enough = isinstance(network, L4GM) and network.config.missing_views
+    assert isinstance(network, L4GM)
+    video_is_enough = network.config.missing_views
     settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
+    if options.network_alone:
+        alone = single_pass(network, max_frames=pipeline.chunk_frames)
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
-        result = pipeline(frames, views=views, align=False, interpolate=False)
-        return result.gaussians.to("cpu")
+        frames = frames.to(pipeline.device)
+        views = None if views is None else views.to(pipeline.device)
+        if options.network_alone:
+            return alone(frames, views).to("cpu")
+        return pipeline(frames, views=views, align=False, interpolate=False).gaussians.to("cpu")
 
     return settings, reconstruct
 
