@@ -21,6 +21,7 @@ import av.error
 import numpy as np
 import torch
 from av.sidedata.sidedata import Type as SideDataType
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.errors import InputError
@@ -310,15 +311,25 @@ class _FrameForm:
     width: int
     height: int
     has_alpha: bool
+    display_matrix: NDArray[np.int32] | None
 
 
 def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameForm:
-    """The form of the first frame, with square pixels."""
+    """The form of the first frame, with square pixels.
+
+    Asked of one frame only: PyAV's side data and its frame refer to each other, so that a frame
+    whose side data was looked at stays in memory until Python's garbage collector comes by.
+    """
     width = picture.width
     if pixel_aspect and 0.2 < pixel_aspect < 5:
         width = max(1, round(width * pixel_aspect))
-    has_alpha = any(component.is_alpha for component in picture.format.components)
-    return _FrameForm(width=width, height=picture.height, has_alpha=has_alpha)
+    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
+    return _FrameForm(
+        width=width,
+        height=picture.height,
+        has_alpha=any(component.is_alpha for component in picture.format.components),
+        display_matrix=None if matrix is None else np.frombuffer(bytes(matrix), np.int32),
+    )
 
 
 def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
@@ -327,9 +338,8 @@ def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
         width=form.width, height=form.height, format="rgba" if form.has_alpha else "rgb24"
     )
     array = np.asarray(picture_rgb.to_ndarray(), np.uint8)
-    side_data = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
-    if side_data is not None:
-        array = upright(array, np.frombuffer(bytes(side_data), np.int32))
+    if form.display_matrix is not None:
+        array = upright(array, form.display_matrix)
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
