@@ -10,11 +10,16 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
+import torch
+
+from l4gm import Gaussians, GaussianSequence
 
 FLAGS = [
     "--headless",
@@ -156,3 +161,58 @@ def browser_without_webgl(
     window = Browser(chromedriver, tmp_path_factory.mktemp("profile"), ("--disable-3d-apis",))
     yield window
     window.quit()
+
+
+def make_creature(frames: int = 5, count: int = 800) -> GaussianSequence:
+    """Three moving ellipsoids of random Gaussians: thin and thick, faint and opaque."""
+    generator = torch.Generator().manual_seed(4)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    part = torch.randint(0, 3, (count,), generator=generator)
+    centres = torch.tensor([[0.0, 0.0, 0.0], [0.3, 0.25, 0.1], [-0.25, -0.2, 0.2]])
+    sizes = torch.tensor([[0.3, 0.2, 0.25], [0.15, 0.15, 0.15], [0.1, 0.25, 0.1]])
+    paints = torch.tensor([[0.9, 0.5, 0.1], [0.2, 0.4, 0.9], [0.2, 0.7, 0.3]])
+    shell = torch.nn.functional.normalize(normal(count, 3), dim=-1)
+    fixed = {
+        "quats": normal(count, 4),
+        "scales": torch.exp(normal(count, 3) * 0.7) * 0.03,
+        "opacities": torch.rand(count, generator=generator) ** 2,
+        "colors": (paints[part] + 0.15 * normal(count, 3)).clamp(0, 1),
+    }
+    sets = []
+    for frame in range(frames):
+        moved = centres + 0.1 * torch.sin(torch.tensor(frame * 1.3) + torch.eye(3) * 2)
+        sets.append(Gaussians(means=moved[part] + shell * sizes[part], **fixed))
+    return GaussianSequence(Gaussians.stack(sets), 8.0)
+
+
+@pytest.fixture(scope="session")
+def creature() -> Callable[..., GaussianSequence]:
+    """Makes an animated object: `creature(frames=5, count=800)`."""
+    return make_creature
+
+
+@pytest.fixture
+def tiny_video(tmp_path: Path) -> Path:
+    """An H.264 video of 5 frames at 8 fps, each brighter than the one before."""
+    path = tmp_path / "in.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=8)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for index in range(5):
+            picture = np.full((64, 64, 3), 40 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+HOSTILE = 'Tom & "Jerry" </script><script>window.broken = 1</script><!-- $title <img src=x>'
+
+
+@pytest.fixture
+def hostile_title() -> str:
+    """A title that would run if it were taken for HTML."""
+    return HOSTILE

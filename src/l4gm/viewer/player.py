@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import re
 import string
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -95,18 +96,14 @@ def write_player(
         ValueError: values that are not finite, or a colour that is not "#rrggbb".
         InputError: no such sequence or video, or a place that cannot be written to.
     """
-    if len(background) != 7 or background[0] != "#" or set(background[1:]) - set(string.hexdigits):
+    if not re.fullmatch("#[0-9a-fA-F]{6}", background):
         raise ValueError(f"background must be '#rrggbb', got {background!r}")
     source = _open_source(sequence)
     notes: list[str] = []
     video = _video_element(input_video, notes)
     ranges = measure_quantization(visible(source.frame(i)) for i in range(source.num_frames))
-    step, counts, texts = _encode_thinned(source, ranges, max_payload_bytes)
+    step, counts, texts = _encode_thinned(source, ranges, max_payload_bytes, notes)
     fps = source.fps / step
-    if step > 1:
-        notes.append(
-            f"every {_ordinal(step)} of {source.num_frames} frames, to keep the page small"
-        )
     for note in notes:
         _log.warning("%s: %s", path, note)
     header = {
@@ -159,7 +156,7 @@ def _open_source(sequence: GaussianSequence | str | os.PathLike[str]) -> _Source
 
 
 def _encode_thinned(
-    source: _Source, ranges: Quantization, max_bytes: int
+    source: _Source, ranges: Quantization, max_bytes: int, notes: list[str]
 ) -> tuple[int, list[int], list[str]]:
     """The step between frames that fits, and each taken frame's count and base64 text."""
     probes = sorted({round(k * (source.num_frames - 1) / 4) for k in range(5)})
@@ -175,8 +172,11 @@ def _encode_thinned(
             counts.append(frame.num_gaussians)
             texts.append(base64.b64encode(encode_frame(frame, ranges)).decode())
         if sum(map(len, texts)) <= max_bytes or len(texts) == 1:
-            return step, counts, texts
+            break
         step += max(1, step // 8)
+    if step > 1:
+        notes.append(f"every {_ordinal(step)} of {source.num_frames} frames, to stay small")
+    return step, counts, texts
 
 
 def _home_view(ranges: Quantization) -> dict[str, Any]:
