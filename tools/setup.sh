@@ -66,7 +66,7 @@ install_torch() {
     "" | none) ;;
     *)
         echo "setup: torch from $index"
-        pip install --no-deps --timeout 20 --retries 1 --index-url "$index" torch ||
+        pip install --no-deps --timeout 20 --retries 1 --index-url "$index" torch 2>/dev/null ||
             echo "setup: not to be had there; taking pip's usual source (on Linux some gigabytes)"
         ;;
     esac

@@ -32,7 +32,7 @@ def test_appears_at_the_end_with_usual_permissions(tmp_path: Path) -> None:
 
 def test_failure_leaves_nothing(tmp_path: Path) -> None:
     def half() -> None:
-        with output_folder(tmp_path / "out") as folder:
+        with output_folder(tmp_path / "new" / "parents" / "out") as folder:
             (folder / "data.txt").write_text("half")
             raise KeyboardInterrupt
 

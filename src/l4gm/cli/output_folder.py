@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from l4gm.errors import InputError
@@ -31,6 +31,7 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a link elsewhere)
     check_replaceable(path, overwrite=overwrite)
+    new_parents = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
@@ -47,6 +48,9 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _swap(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for folder in new_parents:  # made for nothing if they are still empty
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def check_replaceable(path: Path, *, overwrite: bool) -> None:
