@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+import l4gm
 from l4gm.errors import InputError
 from l4gm.media.video import read_frames, write_video
 from l4gm.pipeline.prepare import OBJECT_SHARE, prepare_video, thinning_step
@@ -197,6 +198,15 @@ def test_progress_is_reported_frame_by_frame() -> None:
     seen: list[int] = []
     prepare_video(torch.stack(moving(5)), size=32, on_frame=seen.append)
     assert seen == [1, 2, 3, 4, 5]
+
+
+def test_the_demo_clip_is_small_and_needs_no_crop() -> None:
+    path = Path(l4gm.__file__).parent / "assets" / "demo.mp4"
+    assert path.stat().st_size <= 150_000
+    video = prepare_video(path)
+    assert (video.num_frames, video.fps, video.size) == (24, 12, 256)
+    assert video.report["crop"]["side_px"] == 256
+    assert video.report["frames_touching_the_edge"] == 0
 
 
 # Bad and doubtful input
