@@ -24,7 +24,7 @@ _HOME = {
     "save": "l4gm.files",
 }
 
-__all__ = [*_HOME, "__version__"]  # noqa: PLE0604  (names resolved by __getattr__)
+__all__ = [*_HOME, "__version__"]  # resolved by __getattr__
 
 if TYPE_CHECKING:
     from l4gm.files import load, save

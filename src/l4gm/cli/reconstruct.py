@@ -67,13 +67,15 @@ def run(options: Options) -> None:
     out = options.out if options.out is not None else Path(f"{options.video.stem}_4d")
     check_replaceable(out, overwrite=options.overwrite)
 
-    # Only now, so that mistakes are answered at once.
     from l4gm.cli.progress import Progress
-    from l4gm.cli.reconstruction import Reconstruction
 
     warnings = _WarningCollector()
     logging.getLogger("l4gm").addHandler(warnings)
     with output_folder(out, overwrite=options.overwrite) as folder, Progress() as progress:
+        progress("load", 0, 1)
+        # Only now, so that mistakes in the command line are answered at once.
+        from l4gm.cli.reconstruction import Reconstruction
+
         job = Reconstruction(options, folder, progress)
         job.run()
         job.write_report(warnings.messages)

@@ -81,6 +81,7 @@ class Reconstruction:
             for path in (weights.recon, weights.interp)
             if path is not None
         }
+        self.progress("load", 1, 1)
         with self._timed("prepare"):
             prepared = self._prepare()
         self._reconstruct(pipeline, prepared)
