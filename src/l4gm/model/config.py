@@ -10,6 +10,7 @@ from l4gm.errors import InputError
 
 HeadKind = Literal["xyz", "ray"]
 TemporalResidual = Literal["scaled", "plain"]
+RayStart = Literal["middle", "hull"]
 
 # Keys of the released code's configuration that say how it is used, not what the network is.
 _RELEASED_USE = {
@@ -46,6 +47,8 @@ class L4GMConfig:
             network then works on a grid that much coarser.
         head: "xyz" places a splat anywhere in the cube (released); "ray" places it on its pixel's
             ray and takes its colour from the pixel.
+        ray_start: where the "ray" head starts on a ray: the "middle" of the scene, or the visual
+            "hull" of the given views, where they bound it.
         attention_codes: the cross-view attention is told each token's position and view.
         temporal_residual: "scaled" joins the temporal layers like all others (released); "plain"
             adds their output, which starts at zero, so that a network trained on single frames
@@ -71,6 +74,7 @@ class L4GMConfig:
     attention_head_width: int | None = None
     patch_size: int = 1
     head: HeadKind = "xyz"
+    ray_start: RayStart = "middle"
     attention_codes: bool = False
     temporal_residual: TemporalResidual = "scaled"
     missing_views: bool = False
@@ -114,18 +118,18 @@ class L4GMConfig:
                 )
 
     def _check_options(self) -> None:
-        for name, kinds in (("head", HeadKind), ("temporal_residual", TemporalResidual)):
+        choices = {"head": HeadKind, "temporal_residual": TemporalResidual, "ray_start": RayStart}
+        for name, kinds in choices.items():
             if getattr(self, name) not in get_args(kinds):
                 raise ValueError(
                     f"{name} must be one of {list(get_args(kinds))}, got {getattr(self, name)!r}"
                 )
+        by_width = self.attention_head_width is not None
+        name = "attention_head_width" if by_width else "attention_head_count"
+        divisor = getattr(self, name)
         for count in self._attending_channels():
-            unit = self.attention_head_width or self.attention_head_count
-            if unit < 1 or count % unit:
-                kind = "attention_head_width" if self.attention_head_width else "_count"
-                raise ValueError(
-                    f"{count} channels that attend do not divide by {kind.lstrip('_')} {unit}"
-                )
+            if divisor < 1 or count % divisor:
+                raise ValueError(f"{name} {divisor} does not divide {count} channels that attend")
 
     def _attending_channels(self) -> set[int]:
         down = zip(self.down_channels, self.down_attention, strict=True)

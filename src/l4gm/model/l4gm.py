@@ -112,7 +112,9 @@ class L4GM(nn.Module):
             raise ValueError(
                 f"input_size must be a multiple of {self.config.size_multiple}, got {size}"
             )
-        return network_input(images, cameras, present, size)
+        # Rays are geometry: half precision would move splats by pixels.
+        with torch.autocast(images.device.type, enabled=False):
+            return network_input(images, cameras, present, size)
 
     def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:
         """[B T V, 14, h, w], before activation."""
