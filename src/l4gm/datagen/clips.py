@@ -183,7 +183,7 @@ class ModelClips:
         mesh = scene.animated_mesh(choice, start, request.num_frames, request.fps)
         color = _stream(self.seed, self._stream_split, index, COLOR)
         if color.random() < 0.5:
-            gain = color.uniform(0.7, 1.3, 3)
+            gain = color.uniform(0.75, 1.25) * color.uniform(0.88, 1.12, 3)
             mesh = replace(mesh, colors=np.clip(mesh.colors * gain, 0, 1).astype(np.float32))
         return _render(mesh, request, self.seed, self._stream_split, index)
 

@@ -193,7 +193,7 @@ def _read_part(
     ]
     if any(len(target) != count for target in displacements):
         raise file.error(f"has a morph target of another length than its {count} vertices")
-    targets = np.array(displacements, np.float32).reshape(-1, count, 3)
+    targets = np.array(displacements, np.float32).reshape(len(displacements), count, 3)
     joints, weights = np.zeros((count, 0), np.intp), np.zeros((count, 0))
     if skin is not None and "JOINTS_0" in attributes:
         file.entry("skins", skin)

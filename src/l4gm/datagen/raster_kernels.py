@@ -28,7 +28,11 @@ SUPERSAMPLE = 2
 def num_threads() -> int:
     """Threads worth starting: the environment's NUMBA_NUM_THREADS, else the cores we may use."""
     wanted = os.environ.get("NUMBA_NUM_THREADS", "")
-    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else len(os.sched_getaffinity(0))
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -347,14 +351,15 @@ def shade_pixels(  # type: ignore[no-untyped-def]
             for k in range(3):
                 image[row, column, k] = np.uint8(total[k] * (255.0 / covered) + 0.5)
             image[row, column, 3] = np.uint8(covered * (255.0 / (scale * scale)) + 0.5)
-            # Samples of the nearest surface only: their mean is its depth at the pixel's centre.
-            sum_depth, num_near = 0.0, 0
+            # Of the nearest surface's samples only; 1 / depth is affine in the picture, so that the
+            # mean over a pixel that a plane covers is the value at its centre.
+            total_inverse, num_near = 0.0, 0
             for sample in range(scale * scale):
                 y, x = scale * row + sample // scale, scale * column + sample % scale
                 if owner[y, x] != 0 and inverse_depth[y, x] > 0.97 * nearest:
-                    sum_depth += 1.0 / inverse_depth[y, x]
+                    total_inverse += inverse_depth[y, x]
                     num_near += 1
-            depth[row, column] = sum_depth / num_near
+            depth[row, column] = num_near / total_inverse
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

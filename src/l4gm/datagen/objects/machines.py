@@ -62,11 +62,11 @@ def gears(kit: Kit, base: int, top: float) -> None:
 def levers(kit: Kit, base: int, top: float) -> None:
     """Sticks with knobs that swing or slide."""
     for k in range(kit.count(2, 4)):
-        at = (0.12 * (k - 1.0), top, kit.between(-0.1, 0.1))
+        at = (0.09 * (k - 1.0), top, kit.between(-0.1, 0.1))
         stick = kit.add(
             kit.stick(0.8), (0.025, kit.between(0.25, 0.5), 0.025), kit.dark, base, at,
             axis=kit.pick((1, 0, 0), (0, 0, 1)), joint=kit.wave(kit.pick(0.0, 35.0)),
-            slide=kit.wave(0.07),
+            slide=kit.wave(0.05, offset=-0.05),
         )  # fmt: skip
         knob = kit.between(0.04, 0.09)
         kit.add(

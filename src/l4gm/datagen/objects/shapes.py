@@ -71,7 +71,8 @@ def loft(
     rings.append(len(radius) - 1)
     radius, height, depth, shift = radius[rings], height[rings], depth[rings], shift[rings]
     angle = np.linspace(0, 2 * np.pi, segments + 1)
-    sin, cos = np.sin(angle), np.cos(angle)
+    # Rounded, as a power of the rounding error at the quarter turns would open the seam.
+    sin, cos = np.sin(angle).round(15), np.cos(angle).round(15)
     across = np.sign(sin) * np.abs(sin) ** squareness
     along = np.sign(cos) * np.abs(cos) ** squareness
     points = np.stack(
