@@ -107,7 +107,7 @@ def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> W
     if text == "official":
         return _repository(OFFICIAL, text, download)
     path = Path(text).expanduser()
-    if path.is_dir():
+    if text and path.is_dir():
         return _folder(path, text)
     if path.is_file() or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
         return _file(path, text)
