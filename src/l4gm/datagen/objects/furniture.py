@@ -79,8 +79,8 @@ def chest(kit: Kit) -> None:
         kit.add(box(1), (0.03, 1.02 * height, 1.03 * depth), kit.accent, chest, (x * width, 0, 0))
     kit.add(kit.body(), (0.05, 0.1, 0.04), kit.accent, chest, (0, 0.7 * height, depth))
     for _ in range(kit.count(0, 4)):
-        at = (kit.between(-0.6, 0.6) * width, 0.85 * height, kit.between(-0.5, 0.5) * depth)
-        kit.add(kit.ball(), (0.06, 0.12, 0.06), kit.light, chest, at, slide=kit.wave(0.05))
+        at = (kit.between(-0.6, 0.6) * width, 0.75 * height, kit.between(-0.5, 0.5) * depth)
+        kit.add(kit.ball(), (0.06, 0.12, 0.06), kit.light, chest, at, slide=kit.wave(0.03))
 
 
 def clock(kit: Kit) -> None:

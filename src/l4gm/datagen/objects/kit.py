@@ -51,8 +51,6 @@ class Kit:
         self.dark = self.looks.plain(4)
         self.white = self.looks.plain(np.full(3, 0.95))
         self.black = self.looks.plain(np.full(3, 0.06))
-        # How far a part's surface reaches in diagonal directions: 1 an ellipsoid, 0 a box.
-        self._roundness: list[float] = []
 
     def between(self, low: float, high: float) -> float:
         """A uniform random number."""
@@ -115,9 +113,6 @@ class Kit:
         if "axis" in more:
             more["axis"] = np.asarray(more["axis"], np.float64)
         width, length, depth = (float(value) for value in size)
-        self._roundness.append(
-            {"round": 1.0, "soft": 0.6, "boxy": 0.0, "faceted": 1.05}[self.style]
-        )
         return self.rig.add(
             Part(
                 shape=shape,
@@ -131,16 +126,17 @@ class Kit:
 
     def mirror(self, first: int, shift_cycles: float = 0.0) -> None:
         """Add the mirror image of part `first` and all since."""
-        self._roundness.extend(self._roundness[first:])
         self.rig.mirror(first, shift_cycles)
 
     def surface(self, part: int, direction: Vector, share: float = 0.9) -> Array:
-        """The point in a part's axes at `share` of the way from its middle to its surface."""
-        goal = np.asarray(direction, np.float64)
-        exponent = 2.0 / max(self._roundness[part], 0.05)
-        goal = goal / np.sum(np.abs(goal) ** exponent) ** (1.0 / exponent)
-        width, length, depth = self.rig.parts[part].size
-        return np.array([0, length / 2, 0]) + share * goal * [width, length / 2, depth]
+        """The point in a part's axes at `share` of the way from its middle to its surface.
+
+        The direction counts the part's half sizes as 1, so that (1, 1, 0) is a corner of a box
+        whatever its proportions.
+        """
+        shape, size = self.rig.parts[part].shape, np.array(self.rig.parts[part].size)
+        ray = np.asarray(direction, np.float64) * [1.0, 0.5, 1.0]
+        return size * (shape.MIDDLE + share * shape.reach(ray) * ray)
 
     def on(
         self, part: int, direction: Vector, shape: Shape, size: Vector, look: int, **more: Any

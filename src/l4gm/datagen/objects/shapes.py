@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,26 @@ class Shape:
     faces: NDArray[np.int64]
     uv: Array
     smoothing: NDArray[np.int64]
+
+    MIDDLE: ClassVar[Array] = np.array([0.0, 0.5, 0.0])
+
+    def reach(self, ray: Array) -> float:
+        """How many times `ray` [3] leads from `MIDDLE` to the outermost surface; 0 if it hits none.
+
+        Moeller and Trumbore's intersection with every triangle.
+        """
+        a, b, c = self.points[self.faces].transpose(1, 0, 2)
+        first, second, start = b - a, c - a, self.MIDDLE - a
+        p = np.cross(ray, second)
+        volume = (p * first).sum(1)
+        facing = np.abs(volume) > 1e-12
+        scale = np.where(facing, volume, 1.0)
+        u = (start * p).sum(1) / scale
+        q = np.cross(start, first)
+        v = (q @ ray) / scale
+        distance = (q * second).sum(1) / scale
+        inside = facing & (u > -1e-6) & (v > -1e-6) & (u + v < 1 + 1e-6)
+        return float(distance[inside].max(initial=0.0))
 
     def faceted(self) -> Shape:
         """The same surface with every triangle flat."""

@@ -133,6 +133,11 @@ def aircraft(kit: Kit) -> None:
             capsule(1.0, 8), (0.02, 0.8 * length, 0.02), kit.dark, hull,
             (0.8 * width, 0.1 * length, 1.3 * width),
         )  # fmt: skip
+        for place in (0.2, 0.6):
+            kit.add(
+                capsule(1.0, 8), (0.012, 1.3 * width, 0.012), kit.dark, first,
+                (0, place * length, 0), (-0.6, 0, -1.3),
+            )  # fmt: skip
         kit.mirror(first)
 
 
