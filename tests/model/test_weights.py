@@ -80,8 +80,6 @@ def test_full_precision_round_trip_is_exact_and_gives_the_same_output(
     images = pictures()
     with torch.inference_mode():
         assert torch.equal(model(images, ring()).means, again(images, ring()).means)
-    save_weights(again, tmp_path / "b.safetensors", half=False)
-    assert file_sha256(tmp_path / "a.safetensors") == file_sha256(tmp_path / "b.safetensors")
 
 
 def test_a_loaded_network_can_be_trained(saved, pictures, ring):
