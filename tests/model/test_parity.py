@@ -65,3 +65,11 @@ def test_big_has_the_released_names_shapes_and_size(parity_dir: Path, file, temp
     ours = {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     assert ours == recorded
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_big_turns_two_frames_into_65536_gaussians_each():
+    with torch.device("meta"):
+        model = L4GM(L4GMConfig.big())
+        images = torch.empty(1, 2, 4, 3, 256, 256)
+    with torch.inference_mode():
+        assert model(images, RIG).means.shape == (1, 2, 65_536, 3)
