@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import orbit_cameras
+from l4gm.model.attention import Grid
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import load_model
@@ -67,9 +68,10 @@ def test_big_has_the_released_names_shapes_and_size(parity_dir: Path, file, temp
     assert sum(parameter.numel() for parameter in model.parameters()) == count
 
 
-def test_big_turns_two_frames_into_65536_gaussians_each():
+def test_big_turns_each_view_into_128_by_128_splats():
     with torch.device("meta"):
         model = L4GM(L4GMConfig.big())
-        images = torch.empty(1, 2, 4, 3, 256, 256)
+        channels = torch.empty(2 * 4, 9, 256, 256)
     with torch.inference_mode():
-        assert model(images, RIG).means.shape == (1, 2, 65_536, 3)
+        features = model.conv(model.unet(channels, Grid(num_frames=2, num_views=4)))
+    assert features.shape == (2 * 4, 14, 128, 128)
