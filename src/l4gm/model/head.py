@@ -15,6 +15,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.geometry.rays import pixel_rays
 from l4gm.model.config import L4GMConfig
+from l4gm.model.hull import hull_distances
 from l4gm.model.inputs import NetworkInput
 
 CHANNELS = {"means": 3, "opacities": 1, "scales": 3, "quats": 4, "colors": 3}
@@ -58,7 +59,8 @@ def gaussians_xyz(features: Tensor) -> Gaussians:
 def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig) -> Gaussians:
     """Activations of our own models: a splat on its pixel's ray, coloured like the pixel.
 
-    mean = origin + direction * (|origin| + 0.7 tanh), so that any orbit radius works;
+    mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
+    scene, so that any orbit radius works, or to the visual hull;
     colour = sigmoid(2 y + logit(pixel)). On a coarser grid than the config's (training starts
     at half size) the scales grow with the cell, so that weights carry over between sizes.
 
@@ -71,7 +73,12 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     parts = split_channels(features)
     size = inputs.colors.shape[-1] // config.pixels_per_splat
     origins, directions = (r.flatten(2, 4) for r in pixel_rays(inputs.cameras.resized(size)))
-    distance = origins.norm(dim=-1, keepdim=True) + RAY_REACH * torch.tanh(parts["means"][..., :1])
+    distance = origins.norm(dim=-1, keepdim=True)
+    if config.ray_start == "hull":
+        views = len(inputs.present[0])
+        colors = inputs.colors.float().unflatten(0, (batch, frames, views))
+        distance = hull_distances(colors, inputs.present, inputs.cameras, size).flatten(2)[..., None]
+    distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
     pixels = F.avg_pool2d(inputs.colors.float(), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
     unit = SCALE_UNIT * config.splat_size / size

@@ -23,14 +23,16 @@ class NetworkInput:
     """What one forward pass works on.
 
     Args:
-        channels: [B T V, 9, H, W], normalised colour then (o x d, d).
+        channels: [B T V, 9, H, W] float32, normalised colour then (o x d, d).
         colors: [B T V, 3, H, W] in [0, 1], absent views in the mean colour.
         cameras: [B, T, V], or [1, 1, V] where all frames share them, of this image size.
+        present: [B, V] bool, which views are given.
     """
 
     channels: Tensor
     colors: Tensor
     cameras: Cameras
+    present: Tensor
 
 
 def network_input(
@@ -61,19 +63,20 @@ def network_input(
     if cameras.shape == (views,):
         cameras = cameras.reshape(1, 1, views)
     cameras = cameras.resized(size).to(images.device)
-    colors = images.flatten(0, 2)
+    colors = images.flatten(0, 2).float()
     if colors.shape[-2:] != (size, size):
         colors = F.interpolate(colors, size=(size, size), mode="bilinear", align_corners=False)
     mean = colors.new_tensor(IMAGENET_MEAN)[:, None, None]
     deviation = colors.new_tensor(IMAGENET_STD)[:, None, None]
-    if present is not None:
-        if present.shape not in ((views,), (batch, views)):
-            raise ValueError(
-                f"present must be [{views}] or [{batch}, {views}], got {list(present.shape)}"
-            )
-        given = present.to(device=colors.device, dtype=torch.bool)
-        given = given.expand(batch, views)[:, None].expand(batch, frames, views)
-        colors = torch.where(given.reshape(-1, 1, 1, 1), colors, mean)
+    if present is None:
+        present = torch.ones(views, dtype=torch.bool)
+    if present.shape not in ((views,), (batch, views)):
+        raise ValueError(
+            f"present must be [{views}] or [{batch}, {views}], got {list(present.shape)}"
+        )
+    given = present.to(device=colors.device, dtype=torch.bool).expand(batch, views)
+    shown = given[:, None].expand(batch, frames, views).reshape(-1, 1, 1, 1)
+    colors = torch.where(shown, colors, mean)
     rays = plucker_embedding(cameras).expand(batch, frames, views, 6, size, size)
-    channels = torch.cat([(colors - mean) / deviation, rays.flatten(0, 2).to(colors.dtype)], 1)
-    return NetworkInput(channels, colors, cameras)
+    channels = torch.cat([(colors - mean) / deviation, rays.flatten(0, 2)], 1)
+    return NetworkInput(channels, colors, cameras, given)

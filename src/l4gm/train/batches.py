@@ -57,11 +57,16 @@ def copy_first_frame_views(images: Tensor) -> Tensor:
     return out
 
 
-def draw_present(config: TrainConfig, generator: np.random.Generator, num_views: int) -> np.ndarray:
+def draw_present(
+    missing_view_probability: float,
+    video_only_share: float,
+    generator: np.random.Generator,
+    num_views: int,
+) -> np.ndarray:
     """[V] bool: which views a training sample is given; the first always."""
     present = np.ones(num_views, bool)
-    if generator.random() < config.missing_view_probability:
-        if generator.random() < config.video_only_share:
+    if generator.random() < missing_view_probability:
+        if generator.random() < video_only_share:
             present[1:] = False
         else:
             present[1:] = generator.random(num_views - 1) < 0.5
@@ -104,7 +109,12 @@ class BatchSampler:
             clip, depth = self.clip(int(index))
             start = int(generator.integers(0, clip.images.shape[0] - stage.num_frames + 1))
             frames = slice(start, start + stage.num_frames)
-            present = draw_present(self.config, generator, clip.num_input_views)
+            present = draw_present(
+                stage.missing_view_probability,
+                self.config.video_only_share,
+                generator,
+                clip.num_input_views,
+            )
             samples.append((clip.images[frames], depth[frames], present, clip.cameras))
         return collate(samples)
 
