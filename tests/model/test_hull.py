@@ -1,0 +1,77 @@
+import math
+
+import pytest
+import torch
+
+from l4gm.geometry.cameras import RADIUS, orbit_cameras
+from l4gm.geometry.rays import pixel_rays
+from l4gm.model.hull import NUM_STEPS, REACH, hull_distances
+
+STEP = 2 * REACH / (NUM_STEPS - 1)
+BALL = 0.4
+SIZE = 16
+
+
+def pictures_of_a_ball(cameras, radius=BALL):
+    """[1, 1, V, 3, 64, 64]: black where the ray hits the ball, white elsewhere."""
+    origins, directions = pixel_rays(cameras.resized(64))
+    nearest = origins - (origins * directions).sum(-1, keepdim=True) * directions
+    hit = nearest.norm(dim=-1) < radius
+    return (~hit).float()[None, None, :, None].expand(1, 1, -1, 3, -1, -1)
+
+
+@pytest.fixture
+def rig():
+    return orbit_cameras([0, 90, 180, 270], size=64).reshape(1, 1, 4)
+
+
+def given(*flags):
+    return torch.tensor([flags], dtype=torch.bool)
+
+
+def test_the_middle_ray_starts_where_the_side_views_bound_the_ball(rig):
+    distances = hull_distances(pictures_of_a_ball(rig[0, 0]), given(1, 1, 1, 1), rig, SIZE)
+    # The tangent from a camera at RADIUS to the ball crosses the other axis here.
+    bound = BALL / math.cos(math.asin(BALL / RADIUS))
+    middle = distances[0, 0, :, SIZE // 2 - 1 : SIZE // 2 + 1, SIZE // 2 - 1 : SIZE // 2 + 1]
+    assert (middle - (RADIUS - bound)).abs().max() < 1.5 * STEP
+
+
+def test_the_hull_lies_in_front_of_the_surface_and_close_to_it(rig):
+    origins, directions = pixel_rays(rig.resized(SIZE))
+    along = -(origins * directions).sum(-1)
+    inside = BALL**2 - (origins + along[..., None] * directions).square().sum(-1)
+    surface = along - inside.clamp(min=0).sqrt()
+    distances = hull_distances(pictures_of_a_ball(rig[0, 0]), given(1, 1, 1, 1), rig, SIZE)
+    error = (distances - surface)[inside > 0.02]
+    assert error.max() < 2 * STEP
+    assert error.abs().mean() < 0.06
+
+
+def test_without_other_views_rays_start_at_the_middle(rig):
+    pictures = pictures_of_a_ball(rig[0, 0])
+    alone = hull_distances(pictures, given(1, 0, 0, 0), rig, SIZE)
+    assert torch.allclose(alone[:, :, 0], torch.full_like(alone[:, :, 0], RADIUS))
+    empty = hull_distances(torch.ones_like(pictures), given(1, 1, 1, 1), rig, SIZE)
+    assert torch.allclose(empty, torch.full_like(empty, RADIUS))
+
+
+def test_absent_views_do_not_vote(rig):
+    pictures = pictures_of_a_ball(rig[0, 0])
+    rubbish = pictures.clone()
+    rubbish[:, :, 2:] = torch.rand_like(rubbish[:, :, 2:])
+    flags = given(1, 1, 0, 0)
+    assert torch.equal(
+        hull_distances(pictures, flags, rig, SIZE), hull_distances(rubbish, flags, rig, SIZE)
+    )
+
+
+def test_shared_and_separate_cameras_agree(rig):
+    pictures = pictures_of_a_ball(rig[0, 0]).expand(2, 3, 4, 3, 64, 64).clone()
+    pictures[1, 2] = pictures_of_a_ball(rig[0, 0], radius=0.2)
+    flags = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 1]], dtype=torch.bool)
+    shared = hull_distances(pictures, flags, rig, SIZE)
+    separate = hull_distances(pictures, flags, rig.expand(2, 3, 4), SIZE)
+    assert shared.shape == (2, 3, 4, SIZE, SIZE)
+    assert torch.equal(shared, separate)
+    assert not torch.equal(shared[0, 2], shared[1, 2])
