@@ -60,6 +60,8 @@ class _Lists:
     strip_ends: np.ndarray
     entries: np.ndarray
     num_slots: np.ndarray
+    transmittances: np.ndarray
+    last_drawn: np.ndarray
 
 
 def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +78,7 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
     Returns:
         Image [B, C, 3, H, W] and alpha [B, C, 1, H, W], float32, on the device of the Gaussians.
     """
-    image, transmittance = _Rasterize.apply(
+    image, alpha = _Rasterize.apply(
         *(
             tensor.to("cpu", torch.float32).contiguous()
             for tensor in (
@@ -93,7 +95,7 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
     )
     shape = (*cameras.shape, -1, cameras.height, cameras.width)
     device = gaussians.device
-    return image.reshape(shape).to(device), (1 - transmittance).reshape(shape).to(device)
+    return image.reshape(shape).to(device), alpha.reshape(shape).to(device)
 
 
 def _camera_rows(cameras: Cameras) -> np.ndarray:
@@ -118,7 +120,7 @@ def _camera_rows(cameras: Cameras) -> np.ndarray:
 
 
 class _Rasterize(torch.autograd.Function):
-    """Image [P, 3, H, W] and transmittance [P, H, W] of P = B C pairs."""
+    """Image [P, 3, H, W] and alpha [P, H, W] of P = B C pairs."""
 
     @staticmethod
     def forward(
@@ -144,37 +146,37 @@ class _Rasterize(torch.autograd.Function):
             depth_range=(float(cameras.near), float(cameras.far)),
         )
         image = torch.empty(scene.num_pairs, 3, cameras.height, cameras.width)
-        transmittance = torch.empty(scene.num_pairs, cameras.height, cameras.width)
+        alpha = torch.empty(scene.num_pairs, cameras.height, cameras.width)
         if scene.num_pairs > 0:
-            lists = _forward(scene, background.numpy(), image.numpy(), transmittance.numpy())
+            lists = _forward(scene, background.numpy(), image.numpy(), alpha.numpy())
             if any(ctx.needs_input_grad):
                 ctx.lists, ctx.scene = lists, scene
-        ctx.save_for_backward(means, quats, scales, opacities, colors, image, transmittance)
-        return image, transmittance
+        ctx.save_for_backward(means, quats, scales, opacities, colors, background)
+        return image, alpha
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_image: Tensor, grad_transmittance: Tensor) -> Any:
-        *parameters, image, transmittance = ctx.saved_tensors
-        grads = [torch.zeros_like(parameter) for parameter in parameters]
-        grad_background = None
-        if ctx.needs_input_grad[5]:
-            grad_background = (grad_image * transmittance[:, None]).sum((0, 2, 3))
-        if len(image) > 0 and any(ctx.needs_input_grad[:5]):
-            _backward(
-                ctx.scene,
-                ctx.lists,
-                image.numpy(),
-                transmittance.numpy(),
-                grad_image.contiguous().numpy(),
-                grad_transmittance.contiguous().numpy(),
-                [grad.numpy() for grad in grads],
-            )
-        return *grads, grad_background, None, None
+    def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> Any:
+        grads = [torch.zeros_like(parameter) for parameter in ctx.saved_tensors]
+        if len(grad_image) > 0:
+            if ctx.needs_input_grad[5]:
+                shape = (len(grad_image), 1, *grad_image.shape[-2:])
+                transmittance = torch.from_numpy(ctx.lists.transmittances).reshape(shape)
+                grads[5] = (grad_image * transmittance).sum((0, 2, 3))
+            if any(ctx.needs_input_grad[:5]):
+                _backward(
+                    ctx.scene,
+                    ctx.lists,
+                    ctx.saved_tensors[5].numpy(),
+                    grad_image.contiguous().numpy(),
+                    grad_alpha.contiguous().numpy(),
+                    [grad.numpy() for grad in grads[:5]],
+                )
+        return *grads, None, None
 
 
 def _forward(
-    scene: _Scene, background: np.ndarray, images: np.ndarray, transmittances: np.ndarray
+    scene: _Scene, background: np.ndarray, images: np.ndarray, alphas: np.ndarray
 ) -> _Lists:
     """Run the forward stages over all pairs."""
     lease = Lease()
@@ -227,6 +229,8 @@ def _forward(
     run_workers(sort_entries, pair_threads)
 
     rows = array("rows", (threads, rec.STRIP_ROWS * composite.ROW_FLOATS), np.float32)
+    transmittances = array("transmittances", (alphas.size,), np.float32)
+    last_drawn = array("last_drawn", (alphas.size,), np.float32)
     strip_ends = array("strip_ends", (pairs, strips), np.int64)
     counter_draw = np.zeros(1, np.int64)
 
@@ -234,7 +238,7 @@ def _forward(
         composite.composite_strips(
             counter_draw, pairs * strips, scene.size, scene.grid, background,
             records, strip_starts, entries, bases, rows[worker],
-            images, transmittances, strip_ends,
+            (images.reshape(-1), alphas.reshape(-1), transmittances, last_drawn), strip_ends,
         )  # fmt: skip
 
     run_workers(draw, min(threads, pairs * strips))
@@ -247,16 +251,17 @@ def _forward(
         strip_ends=strip_ends,
         entries=entries,
         num_slots=num_slots,
+        transmittances=transmittances,
+        last_drawn=last_drawn,
     )
 
 
 def _backward(
     scene: _Scene,
     lists: _Lists,
-    images: np.ndarray,
-    transmittances: np.ndarray,
+    background: np.ndarray,
     grad_images: np.ndarray,
-    grad_transmittances: np.ndarray,
+    grad_alphas: np.ndarray,
     grads: list[np.ndarray],
 ) -> None:
     """Run the backward stages over all pairs; fills the gradients of the five parameters."""
@@ -271,13 +276,13 @@ def _backward(
         "backward_rows", (threads, rec.STRIP_ROWS * composite_backward.ROW_FLOATS), np.float32
     )
     counter = np.zeros(1, np.int64)
+    views = lists.transmittances, lists.last_drawn, grad_images.reshape(-1), grad_alphas.reshape(-1)
 
     def differentiate(worker: int) -> None:
         composite_backward.differentiate_strips(
-            counter, tasks, scene.size, scene.grid,
+            counter, tasks, scene.size, scene.grid, background,
             lists.records, lists.record_ints, lists.strip_starts, lists.strip_ends,
-            lists.entries, lists.bases, images, transmittances,
-            grad_images, grad_transmittances, rows[worker], sums, last_sums,
+            lists.entries, lists.bases, views, rows[worker], sums, last_sums,
         )  # fmt: skip
 
     run_workers(differentiate, min(threads, tasks))

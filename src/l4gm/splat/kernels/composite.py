@@ -1,9 +1,10 @@
 """Stage 4: composite the entries of a strip front to back.
 
-A strip's row holds [transmittance, red, green, blue] x 8 lanes. A pixel that is finished has the
-sign bit of its transmittance set. A word has one bit for each row with an unfinished pixel; it is
-renewed now and then, so that an entry costs nothing where it is hidden and the loop over its rows
-has no branch to mispredict. (A finished pixel may be drawn again: nothing changes.)
+A strip's row holds [transmittance, red, green, blue, last] x 8 lanes; `last` is the number of the
+last entry that was drawn there. A pixel that is finished has the sign bit of its transmittance set.
+A word has one bit for each row with an unfinished pixel; it is renewed now and then, so that an
+entry costs nothing where it is hidden and the loop over its rows has no branch to mispredict.
+(A finished pixel may be drawn again: nothing changes.)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from l4gm.splat.constants import ALPHA_MAX, TRANSMITTANCE_MIN
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.simd import (
     LANES,
+    absolute,
     all_signs_set,
     both,
     count_trailing_zeros,
@@ -34,12 +36,13 @@ from l4gm.splat.kernels.simd import (
     without,
 )
 
-ROW_FLOATS = 4 * LANES
+ROW_FLOATS = 5 * LANES
 AHEAD = 6  # records asked for before they are needed
 RENEW_EVERY = 16  # entries between two looks at which rows are finished
 ROW_NUMBERS = np.repeat(np.arange(rec.STRIP_ROWS, dtype=np.float32), LANES)
 
 _f32 = np.float32
+_NOTHING = _f32(-1)
 _ALL_ROWS = np.uint64(0xFFFFFFFFFFFFFFFF)
 _THRESHOLD = _f32(rec.LOG2_ALPHA_MIN)
 _ALPHA_MAX = _f32(ALPHA_MAX)
@@ -58,14 +61,15 @@ def _clear_strip(rows, num_rows, num_columns):
         store(rows, at + LANES, zero)
         store(rows, at + 2 * LANES, zero)
         store(rows, at + 3 * LANES, zero)
+        store(rows, at + 4 * LANES, splat(_NOTHING))
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def unfinished_rows(rows, num_rows, row_floats):
+def _unfinished_rows(rows, num_rows):
     """The word of rows whose pixels are not all finished."""
     word = np.uint64(0)
     for row in range(num_rows):
-        if not all_signs_set(load(rows, row * row_floats)):
+        if not all_signs_set(load(rows, row * ROW_FLOATS)):
             word |= np.uint64(1) << np.uint64(row)
     return word
 
@@ -85,10 +89,10 @@ def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
     threshold, alpha_max = splat(_THRESHOLD), splat(_ALPHA_MAX)
     transmittance_min = splat(_TRANSMITTANCE_MIN)
     centres = lane_numbers() + splat(_f32(left) + _f32(0.5))
-    unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
+    unfinished = _unfinished_rows(rows, num_rows)
     for place in range(first, last):
         if (place - first) % RENEW_EVERY == RENEW_EVERY - 1:
-            unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
+            unfinished = _unfinished_rows(rows, num_rows)
             if unfinished == 0:
                 return place
         if place + AHEAD < last:
@@ -112,6 +116,7 @@ def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
             splat(records[i, rec.GREEN]),
             splat(records[i, rec.BLUE]),
         )
+        number = splat(_f32(place - first))
         while todo != 0:
             row = count_trailing_zeros(todo)
             todo &= todo - np.uint64(1)
@@ -122,12 +127,39 @@ def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
             weight = minimum(exp2(exponent), alpha_max) * before
             seen = less_equal(threshold, exponent)
             room = greater(before - weight, transmittance_min)
-            weight = where(both(seen, room), weight, zero)
+            drawn = both(seen, room)
+            weight = where(drawn, weight, zero)
             store(rows, at, set_sign(before - weight, without(seen, room)))
             store(rows, at + LANES, multiply_add(weight, red, load(rows, at + LANES)))
             store(rows, at + 2 * LANES, multiply_add(weight, green, load(rows, at + 2 * LANES)))
             store(rows, at + 3 * LANES, multiply_add(weight, blue, load(rows, at + 3 * LANES)))
+            store(rows, at + 4 * LANES, where(drawn, number, load(rows, at + 4 * LANES)))
     return last
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+def _write_row(rows, at, num_columns, background, views, plane, place):
+    """Put one row of a strip into the flat views."""
+    images, alphas, transmittances, last_drawn = views
+    if num_columns == LANES:
+        transmittance = absolute(load(rows, at))
+        store(transmittances, place[0], transmittance)
+        store(alphas, place[0], splat(_f32(1)) - transmittance)
+        store(last_drawn, place[0], load(rows, at + 4 * LANES))
+        for channel in range(3):
+            color = load(rows, at + (channel + 1) * LANES)
+            color = multiply_add(transmittance, splat(background[channel]), color)
+            store(images, place[1] + channel * plane, color)
+        return
+    for lane in range(num_columns):
+        remaining = abs(rows[at + lane])
+        transmittances[place[0] + lane] = remaining
+        alphas[place[0] + lane] = _f32(1) - remaining
+        last_drawn[place[0] + lane] = rows[at + 4 * LANES + lane]
+        for channel in range(3):
+            images[place[1] + channel * plane + lane] = (
+                rows[at + (channel + 1) * LANES + lane] + remaining * background[channel]
+            )
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -135,11 +167,12 @@ def composite_strips(
     counter, last_task, size, grid, background,
     records, strip_starts, entries, bases,  # of stages 1 and 3
     rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
-    images, transmittances,  # out: [P, 3, H, W], [P, H, W]
+    views,  # out, flat: images [P * 3 * H * W]; alphas, transmittances, last_drawn [P * H * W]
     strip_ends,  # out: [P, strips], the entry before which a strip was finished, from the base
 ):  # fmt: skip
     """Worker: take (pair, strip) tasks off the counter and draw them."""
     num_strips = grid[0] * grid[1]
+    plane = size[0] * size[1]
     while True:
         task = fetch_add(counter, 0)
         if task >= last_task:
@@ -158,12 +191,6 @@ def composite_strips(
             ) - base
         )  # fmt: skip
         for row in range(num_rows):
-            for column in range(num_columns):
-                at = row * ROW_FLOATS + column
-                transmittance = abs(rows[at])
-                y, x = top + row, left + column
-                transmittances[pair, y, x] = transmittance
-                for channel in range(3):
-                    images[pair, channel, y, x] = (
-                        rows[at + (channel + 1) * LANES] + transmittance * background[channel]
-                    )
+            pixel = (top + row) * size[0] + left
+            place = pair * plane + pixel, 3 * pair * plane + pixel
+            _write_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)

@@ -1,14 +1,14 @@
-"""Backward of stage 4: replay a strip front to back, with the gradient sums of each entry.
+"""Backward of stage 4: take a strip apart back to front, with the gradient sums of each entry.
 
-With g the gradient of a pixel's color, c_i and w_i color and weight of its i-th Gaussian and T_i
-the transmittance before it:
+With g the gradient of a pixel's color, c_i and alpha_i color and alpha of its i-th Gaussian and
+T_i the transmittance before it:
 
     dL/dalpha_i = T_i (g . c_i) - D_i / (1 - alpha_i)
-    D_i = the part of L that comes from behind i = sum over j > i of w_j (g . c_j) + T_end dL/dT_end
+    D_i = the part of L that comes from behind i = T_end dL/dT_end + sum over j > i of w_j (g . c_j)
 
-D before the first Gaussian follows from the finished image, then each Gaussian's own part is taken
-away from it, so that nothing has to be stored per pixel and Gaussian, nor divided by T.
-A strip's row holds [transmittance, D, g red, g green, g blue] x 8 lanes.
+From the back, both T_i = T_{i + 1} / (1 - alpha_i) and D_i keep their relative precision; from the
+front, D_i would be a small difference, divided by a small number where a Gaussian is opaque.
+A strip's row holds [transmittance, D, g red, g green, g blue, last] x 8 lanes.
 """
 
 from __future__ import annotations
@@ -16,66 +16,79 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from l4gm.splat.constants import ALPHA_MAX, TRANSMITTANCE_MIN
+from l4gm.splat.constants import ALPHA_MAX
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.composite import (
     AHEAD,
     RENEW_EVERY,
     ROW_NUMBERS,
     entry_rows,
-    unfinished_rows,
 )
 from l4gm.splat.kernels.simd import (
     LANES,
+    any_lane,
     both,
     count_trailing_zeros,
     exp2,
     fetch_add,
-    greater,
     lane_numbers,
     less_equal,
     load,
     minimum,
     multiply_add,
     prefetch_row,
-    set_sign,
     splat,
     store,
     sum_lanes,
     sum_lanes_of_eight,
     where,
-    without,
 )
 
-ROW_FLOATS = 5 * LANES
+ROW_FLOATS = 6 * LANES
 
 _f32 = np.float32
 _THRESHOLD = _f32(rec.LOG2_ALPHA_MIN)
 _ALPHA_MAX = _f32(ALPHA_MAX)
-_TRANSMITTANCE_MIN = _f32(TRANSMITTANCE_MIN)
+
+
+@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+def _load_row(rows, at, num_columns, background, views, plane, place):
+    """Fill one row of a strip from the flat views and their gradients."""
+    transmittances, last_drawn, grad_images, grad_alphas = views
+    if num_columns == LANES:
+        transmittance = load(transmittances, place[0])
+        grad_transmittance = splat(_f32(0)) - load(grad_alphas, place[0])
+        for channel in range(3):
+            gradient = load(grad_images, place[1] + channel * plane)
+            store(rows, at + (channel + 2) * LANES, gradient)
+            grad_transmittance = multiply_add(
+                gradient, splat(background[channel]), grad_transmittance
+            )
+        store(rows, at, transmittance)
+        store(rows, at + LANES, transmittance * grad_transmittance)
+        store(rows, at + 5 * LANES, load(last_drawn, place[0]))
+        return
+    for plane_in_row in range(6):
+        store(rows, at + plane_in_row * LANES, splat(_f32(0 if plane_in_row < 5 else -1)))
+    for lane in range(num_columns):
+        total = -grad_alphas[place[0] + lane]
+        for channel in range(3):
+            gradient = grad_images[place[1] + channel * plane + lane]
+            total += gradient * background[channel]
+            rows[at + (channel + 2) * LANES + lane] = gradient
+        rows[at + lane] = transmittances[place[0] + lane]
+        rows[at + LANES + lane] = transmittances[place[0] + lane] * total
+        rows[at + 5 * LANES + lane] = last_drawn[place[0] + lane]
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def _load_strip(
-    rows, left, top, num_columns, num_rows, image, transmittance, grad_image, grad_transmittance
-):
-    """Fill the strip's rows from one view's image and gradients."""
+def _reached_rows(rows, num_rows, number):
+    """The word of rows with a pixel where the entry of this number was drawn, or one behind it."""
+    word = np.uint64(0)
     for row in range(num_rows):
-        for lane in range(LANES):
-            at = row * ROW_FLOATS + lane
-            if lane >= num_columns:
-                rows[at] = _f32(-1)
-                for plane in range(1, 5):
-                    rows[at + plane * LANES] = _f32(0)
-                continue
-            y, x = top + row, left + lane
-            rows[at] = _f32(1)
-            total = np.float64(grad_transmittance[y, x]) * np.float64(transmittance[y, x])
-            for channel in range(3):
-                gradient = grad_image[channel, y, x]
-                rows[at + (channel + 2) * LANES] = gradient
-                total += np.float64(gradient) * np.float64(image[channel, y, x])
-            rows[at + LANES] = total
+        if any_lane(less_equal(splat(_f32(number)), load(rows, row * ROW_FLOATS + 5 * LANES))):
+            word |= np.uint64(1) << np.uint64(row)
+    return word
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
@@ -89,20 +102,24 @@ def _slot(entry, record_ints):
 def _differentiate_strip(
     records, record_ints, entries, first, last, left, top, num_rows, rows, sums, last_sums
 ):
-    """Gradient sums of entries [first, last) into their slots."""
+    """Gradient sums of entries [first, last), from the last on, into their slots."""
     zero, one = splat(_f32(0)), splat(_f32(1))
     threshold, alpha_max = splat(_THRESHOLD), splat(_ALPHA_MAX)
-    transmittance_min = splat(_TRANSMITTANCE_MIN)
     centres = lane_numbers() + splat(_f32(left) + _f32(0.5))
-    unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
-    for place in range(first, last):
-        if (place - first) % RENEW_EVERY == RENEW_EVERY - 1:
-            unfinished = unfinished_rows(rows, num_rows, ROW_FLOATS)
-        if place + AHEAD < last:
-            prefetch_row(records, entries[place + AHEAD] >> rec.ENTRY_ID_SHIFT)
+    reached = np.uint64(0)
+    for number in range(last - first - 1, -1, -1):
+        place = first + number
+        if number % RENEW_EVERY == RENEW_EVERY - 1 or place == last - 1:
+            reached = _reached_rows(rows, num_rows, number - number % RENEW_EVERY)
+        if number >= AHEAD:
+            prefetch_row(records, entries[place - AHEAD] >> rec.ENTRY_ID_SHIFT)
         entry = entries[place]
         slot = np.uint64(_slot(entry, record_ints))
-        todo = entry_rows(entry) & unfinished
+        todo = entry_rows(entry) & reached
+        if todo == 0:
+            store(sums, np.int64(slot * np.uint64(rec.SLOT_SIZE)), zero)
+            last_sums[slot] = _f32(0)
+            continue
         i = np.uint64(entry >> rec.ENTRY_ID_SHIFT)
         dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
         peak = multiply_add(
@@ -120,35 +137,36 @@ def _differentiate_strip(
         )
         sum_red, sum_green, sum_blue = zero, zero, zero
         sum_s, sum_se, sum_see = zero, zero, zero
+        now = splat(_f32(number))
         while todo != 0:
             row = count_trailing_zeros(todo)
             todo &= todo - np.uint64(1)
             at = np.int64(row * np.uint64(ROW_FLOATS))
             e = load(ROW_NUMBERS, np.int64(row * np.uint64(LANES))) + offset_y - shift
-            before = load(rows, at)
             exponent = multiply_add(along_y * e, e, peak)
             unclamped = exp2(exponent)
             alpha = minimum(unclamped, alpha_max)
-            weight = alpha * before
-            seen = less_equal(threshold, exponent)
-            room = greater(before - weight, transmittance_min)
-            drawn = both(seen, room)
-            weight = where(drawn, weight, zero)
-            store(rows, at, set_sign(before - weight, without(seen, room)))
+            drawn = both(
+                less_equal(threshold, exponent), less_equal(now, load(rows, at + 5 * LANES))
+            )
+            alpha = where(drawn, alpha, zero)
+            remainder = one / (one - alpha)
+            before = load(rows, at) * remainder
+            store(rows, at, before)
             grad_red = load(rows, at + 2 * LANES)
             grad_green = load(rows, at + 3 * LANES)
             grad_blue = load(rows, at + 4 * LANES)
             along_color = multiply_add(
                 red, grad_red, multiply_add(green, grad_green, blue * grad_blue)
             )
-            behind = load(rows, at + LANES) - weight * along_color
-            store(rows, at + LANES, behind)
+            behind = load(rows, at + LANES)
+            weight = alpha * before
+            store(rows, at + LANES, multiply_add(weight, along_color, behind))
             sum_red = multiply_add(weight, grad_red, sum_red)
             sum_green = multiply_add(weight, grad_green, sum_green)
             sum_blue = multiply_add(weight, grad_blue, sum_blue)
-            grad_alpha = before * along_color - behind / (one - alpha)
-            free = both(drawn, less_equal(unclamped, alpha_max))
-            s = where(free, alpha * grad_alpha, zero)
+            grad_alpha = before * along_color - behind * remainder
+            s = where(less_equal(unclamped, alpha_max), alpha * grad_alpha, zero)
             se = s * e
             sum_s = sum_s + s
             sum_se = sum_se + se
@@ -163,14 +181,15 @@ def _differentiate_strip(
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def differentiate_strips(
-    counter, last_task, size, grid,
+    counter, last_task, size, grid, background,
     records, record_ints, strip_starts, strip_ends, entries, bases,  # of the forward stages
-    images, transmittances, grad_images, grad_transmittances,  # [P, 3, H, W], [P, H, W], twice
+    views,  # flat: transmittances, last drawn, gradients of images and of alphas
     rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
     sums, last_sums,  # out: [slots * SLOT_SIZE], [slots]
 ):  # fmt: skip
     """Worker: take (pair, strip) tasks off the counter and fill the slots of their entries."""
     num_strips = grid[0] * grid[1]
+    plane = size[0] * size[1]
     while True:
         task = fetch_add(counter, 0)
         if task >= last_task:
@@ -185,15 +204,16 @@ def differentiate_strips(
         own_sums, own_last = sums[base * rec.SLOT_SIZE :], last_sums[base:]
         if finished > first:
             num_rows = min(rec.STRIP_ROWS, size[1] - top)
-            _load_strip(
-                rows, left, top, min(rec.STRIP_WIDTH, size[0] - left), num_rows,
-                images[pair], transmittances[pair], grad_images[pair], grad_transmittances[pair],
-            )  # fmt: skip
+            num_columns = min(rec.STRIP_WIDTH, size[0] - left)
+            for row in range(num_rows):
+                pixel = (top + row) * size[0] + left
+                place = pair * plane + pixel, 3 * pair * plane + pixel
+                _load_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)
             _differentiate_strip(
                 records[pair], record_ints[pair], entries, first, finished, left, top, num_rows,
                 rows, own_sums, own_last,
             )  # fmt: skip
-        for place in range(finished, last):
-            slot = _slot(entries[place], record_ints[pair])
+        for k in range(finished, last):
+            slot = _slot(entries[k], record_ints[pair])
             own_sums[slot * rec.SLOT_SIZE : (slot + 1) * rec.SLOT_SIZE] = _f32(0)
             own_last[slot] = _f32(0)

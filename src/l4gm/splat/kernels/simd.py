@@ -264,6 +264,17 @@ def sum_lanes_of_eight(typingctx, a, b, c, d, e, f, g, h):
 
 
 @intrinsic
+def any_lane(typingctx, mask):
+    """Whether the mask holds in any lane."""
+
+    def codegen(context, builder, signature, arguments):
+        bits = builder.bitcast(arguments[0], _I8)
+        return builder.icmp_unsigned("!=", bits, ir.Constant(_I8, 0))
+
+    return types.boolean(mask8), codegen
+
+
+@intrinsic
 def sum_lanes(typingctx, x):
     """The sum of the eight lanes, always in the same order."""
 
@@ -299,9 +310,12 @@ def exp2(typingctx, x):
         rounder = _constant(_ROUNDER)
         shifted = builder.fadd(arguments[0], rounder)
         fraction = builder.fsub(arguments[0], builder.fsub(shifted, rounder))
-        result = _constant(_EXP2[-1])
-        for coefficient in _EXP2[-2::-1]:
-            result = _multiply_add(builder, result, fraction, _constant(coefficient))
+        # Estrin's scheme: one operation more than Horner's, but half as long a chain.
+        c = [_constant(coefficient) for coefficient in _EXP2]
+        square = builder.fmul(fraction, fraction)
+        low, middle, high = (_multiply_add(builder, c[k + 1], fraction, c[k]) for k in (0, 2, 4))
+        result = _multiply_add(builder, high, square, middle)
+        result = _multiply_add(builder, result, square, low)
         exponent = builder.shl(builder.bitcast(shifted, _INTS), _int_constant(23))
         return builder.bitcast(builder.add(builder.bitcast(result, _INTS), exponent), _FLOATS)
 
@@ -317,6 +331,16 @@ def maximum(typingctx, x, y):
         return builder.select(builder.fcmp_ordered(">", x, y), x, y)
 
     return float8(float8, float8), codegen
+
+
+@intrinsic
+def absolute(typingctx, x):
+    """x with its sign bits cleared."""
+
+    def codegen(context, builder, signature, arguments):
+        return _call(builder, f"llvm.fabs.v{LANES}f32", _FLOATS, arguments)
+
+    return float8(float8), codegen
 
 
 @intrinsic
