@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import urllib.request
 from collections.abc import Callable
@@ -216,3 +219,23 @@ def test_view_takes_a_ready_page(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_bytes(b"<p>ready")
     assert view.player_page(tmp_path, None) == b"<p>ready"
     assert view.player_page(tmp_path / "index.html", None) == b"<p>ready"
+
+
+@pytest.mark.slow
+def test_view_ends_well_with_ctrl_c(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_bytes(b"<p>ready")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "l4gm", "view", str(tmp_path), "--no-browser"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore Ctrl-C, and would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert "http://127.0.0.1:" in line
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert not err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,15 +52,12 @@ def run(options: Options) -> None:
             f"--port {options.port}: cannot be used ({error.strerror}); leave it out to take a "
             "free one"
         ) from error
-    with server:
+    with server, suppress(KeyboardInterrupt):  # Ctrl-C is how it is meant to end
         address = f"http://{ADDRESS}:{server.server_address[1]}/"
         print(f"{options.asset} plays at {address} (Ctrl-C ends)", flush=True)
         if options.browser:
             webbrowser.open(address)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            print()
+        server.serve_forever()
 
 
 def player_page(asset: Path, fps: float | None) -> bytes:
