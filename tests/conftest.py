@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:
-    """The folder of recordings from the released code; tests that need it skip where it is absent."""
+    """The folder of recordings of the released code; tests that need it skip where it is not."""
     default = Path(__file__).resolve().parents[2] / "shared" / "parity"
     folder = Path(os.environ.get("L4GM_PARITY", default))
     if not folder.is_dir():

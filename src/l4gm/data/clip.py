@@ -21,7 +21,7 @@ class Clip:
         fps: frames per second.
         num_input_views: the first views, which are the fixed cameras at elevation 0 and azimuths
             0, 90, 180, 270; the others are free and only supervise.
-        depth: optional [T, V, H, W] float32, camera z of the nearest surface, 0 where there is none.
+        depth: optional [T, V, H, W] float32, camera z of the nearest surface, 0 where none is.
         name: says where it came from (seed, or object and animation).
     """
 

@@ -46,7 +46,7 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over clips, and the worst one. `gain` is against the better of the two mean baselines."""
+    """Means over clips, and the worst one. `gain` is against the better of both mean baselines."""
 
     setting: str
     clips: int
@@ -72,7 +72,7 @@ def clip_images(clip: Clip) -> Tensor:
 def nearest_given_picture(clip: Clip, images: Tensor, views_given: bool) -> Tensor:
     """[T, S, 3, H, W]: for each free camera the given picture from the nearest direction.
 
-    Given are the front view of the same time and, with `views_given`, the others of the first frame.
+    Given are the front view of the same time and, with `views_given`, the others of frame 0.
     """
     given = clip.num_input_views if views_given else 1
     forward = clip.cameras.world_from_camera[:, :3, 2]
@@ -191,8 +191,8 @@ def evaluate_renders(
 def markdown_table(rows: dict[str, list[Summary]]) -> str:
     """A table of summaries, keyed by the name of the set."""
     lines = [
-        "| set | setting | clips | PSNR | above baseline | all white | nearest picture | worst clip "
-        "| flicker |",
+        "| set | setting | clips | PSNR | above baseline | all white | nearest picture "
+        "| worst clip | flicker |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, summaries in rows.items():

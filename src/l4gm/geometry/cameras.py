@@ -45,7 +45,7 @@ class Cameras:
         pose, intrinsics = self.world_from_camera, self.intrinsics
         if pose.shape[-2:] != (4, 4):
             raise ValueError(f"world_from_camera must be [..., 4, 4], got {list(pose.shape)}")
-        if intrinsics.shape != pose.shape[:-2] + (3, 3):
+        if intrinsics.shape != (*pose.shape[:-2], 3, 3):
             raise ValueError(
                 f"intrinsics must be {[*pose.shape[:-2], 3, 3]} to go with world_from_camera "
                 f"{list(pose.shape)}, got {list(intrinsics.shape)}"
@@ -133,7 +133,7 @@ class Cameras:
 
 
 def pinhole_intrinsics(fov_y: float, width: int, height: int) -> Tensor:
-    """[3, 3] intrinsics in pixels, square pixels, centred; focal = h / (2 tan(fov_y / 2)), degrees."""
+    """[3, 3] intrinsics in pixels, centred; focal = height / (2 tan(fov_y / 2)), degrees."""
     if not 0 < fov_y < 180:
         raise ValueError(f"fov_y must lie between 0 and 180 degrees, got {fov_y}")
     focal = height / (2 * math.tan(math.radians(fov_y) / 2))
@@ -182,6 +182,6 @@ def camera_axes_from_opengl(pose: Tensor) -> Tensor:
     """OpenGL or Blender camera axes (x right, y up, z backward) to OpenCV, or back.
 
     Args:
-        pose: [..., 4, 4] world_from_camera (or any [..., 3 or 4, 4] with the camera axes as columns).
+        pose: [..., 4, 4] world_from_camera (or any [..., 3 or 4, 4] whose columns are the axes).
     """
     return pose * pose.new_tensor([1.0, -1.0, -1.0, 1.0])

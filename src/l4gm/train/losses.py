@@ -39,7 +39,7 @@ def pool_depth(depth: Tensor, size: int) -> Tensor:
 
 
 def depth_error(gaussians: Gaussians, cameras: Cameras, depth: Tensor) -> Tensor:
-    """Mean |camera z of a splat - camera z of the surface its pixel sees|, over the object's pixels.
+    """Mean |camera z of a splat - camera z of the surface its pixel sees| over object pixels.
 
     Args:
         gaussians: [B, T, N], pixel-aligned, view-major.

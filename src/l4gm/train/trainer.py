@@ -152,7 +152,7 @@ class Trainer:
         checkpoint = load_checkpoint(options.folder / "checkpoint.pt") if resume else None
         if checkpoint is not None:
             model.load_state_dict(checkpoint.weights)
-        model = model.to(device=device, memory_format=torch.channels_last)
+        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(model).requires_grad_(False).eval()
         trainer = Trainer(
             config, options, source, validation, model, average, make_optimizer(model, config)
@@ -293,7 +293,7 @@ class Trainer:
         )
 
     def export(self) -> Path:
-        """Write the averaged weights as the pipeline reads them: `recon.safetensors`, half precision."""
+        """Write the averaged weights as the pipeline reads them: `recon.safetensors`, float16."""
         path = self.options.folder / "recon.safetensors"
         metadata = {"chunk_frames": str(self.config.chunk_frames), "steps": str(self.step)}
         save_weights(self.average, path, half=True, metadata=metadata)
