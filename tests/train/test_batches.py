@@ -35,7 +35,9 @@ def test_a_batch_depends_on_seed_stage_and_step_alone():
         a, b = first.batch(step), second.batch(step)
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.present, b.present)
-    steps = {tuple(first.batch(step).images[0, :, :, 0, 0, 0].flatten().tolist()) for step in range(12)}
+    steps = {
+        tuple(first.batch(step).images[0, :, :, 0, 0, 0].flatten().tolist()) for step in range(12)
+    }
     assert len(steps) > 3  # and different steps draw different clips
 
 
@@ -65,7 +67,9 @@ def test_on_white_composites():
     pixel = torch.tensor([[[[200, 100, 0, 51]]]], dtype=torch.uint8)
     color, alpha = on_white(pixel)
     assert alpha.item() == pytest.approx(0.2)
-    assert color.flatten().tolist() == pytest.approx([200 / 255 * 0.2 + 0.8, 100 / 255 * 0.2 + 0.8, 0.8])
+    assert color.flatten().tolist() == pytest.approx(
+        [200 / 255 * 0.2 + 0.8, 100 / 255 * 0.2 + 0.8, 0.8]
+    )
 
 
 def test_missing_views_follow_the_stated_odds():

@@ -66,7 +66,7 @@ class AttentionCode(nn.Linear):
     def __init__(self, channels: int) -> None:
         super().__init__(NUM_POSITION_FEATURES + NUM_VIEW_FEATURES, channels)
         # Comparable in size to the normalised features that it is added to.
-        nn.init.normal_(self.weight, std=3 / math.sqrt(self.in_features))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(self.in_features))
         nn.init.zeros_(self.bias)
 
     def add_to(self, tokens: Tensor, size: tuple[int, int], views: Tensor) -> Tensor:

@@ -77,7 +77,9 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     if config.ray_start == "hull":
         views = len(inputs.present[0])
         colors = inputs.colors.float().unflatten(0, (batch, frames, views))
-        distance = hull_distances(colors, inputs.present, inputs.cameras, size).flatten(2)[..., None]
+        distance = hull_distances(colors, inputs.present, inputs.cameras, size).flatten(2)[
+            ..., None
+        ]
     distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
     pixels = F.avg_pool2d(inputs.colors.float(), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)

@@ -114,12 +114,10 @@ def small_network() -> L4GMConfig:
     return L4GMConfig(
         input_size=128,
         down_channels=(24, 48, 64, 96),
-        # The second level attends too: the finest grid on which views can be matched at a price
-        # that a CPU can pay.
-        down_attention=(False, True, True, True),
+        down_attention=(False, False, True, True),
         mid_attention=True,
         up_channels=(96, 64, 48, 24),
-        up_attention=(True, True, True, False),
+        up_attention=(True, True, False, False),
         temporal_attention=True,
         layers_per_block=1,
         norm_groups=8,
@@ -139,15 +137,15 @@ def tiny_preset() -> TrainConfig:
         model=small_network(),
         stages=(
             Stage(
-                steps=2800,
+                steps=3000,
                 size_px=64,
                 learning_rate=2e-3,
                 num_clips=4000,
                 missing_view_probability=0.4,
             ),
-            Stage(steps=900, size_px=128, learning_rate=1e-3, depth_weight=0.5),
+            Stage(steps=1200, size_px=128, learning_rate=1e-3, depth_weight=0.5),
             Stage(
-                steps=350,
+                steps=500,
                 size_px=128,
                 num_frames=4,
                 batch_size=1,
