@@ -1,8 +1,13 @@
-"""The CPU backend: the kernels' stages, strung together as one differentiable function."""
+"""The CPU backend: the kernels' stages, strung together as one differentiable function.
+
+Forward: project -> (sort, bin) -> composite. Backward: composite_backward -> project_backward.
+Each stage is one set of workers over small tasks; `kernels.records` says what passes between them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,63 +17,120 @@ from torch import Tensor
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.splat.constants import JACOBIAN_MARGIN
-from l4gm.splat.kernels import composite, composite_backward, project_backward
+from l4gm.splat.kernels import composite, composite_backward
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.bin import bin_pairs
 from l4gm.splat.kernels.project import project_chunks
+from l4gm.splat.kernels.project_backward import project_backward
 from l4gm.splat.kernels.sort import SORT_BINS
 from l4gm.splat.kernels.workers import available_threads, run_workers
-from l4gm.splat.workspace import Lease
+from l4gm.splat.workspace import Lease, Workspace
+
+# Below this many Gaussians and pixels in all views, more threads cost more than they bring.
+_SMALL_WORK = 1 << 15
+
+# Without gradients, so many (pair, Gaussian) records are held at once: about 100 bytes each.
+_GROUP_RECORDS = 1 << 22
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scene:
-    """What the kernels read: float32 [B, N, ...], cameras [P, CAMERA_SIZE], and plain numbers."""
+    """What the kernels read: float32 parameters of B frames, and C cameras for each."""
 
-    means: np.ndarray
-    quats: np.ndarray
-    scales: np.ndarray
-    opacities: np.ndarray
-    colors: np.ndarray
-    cameras: np.ndarray
-    num_views: int
-    size: tuple[int, int]
-    depth_range: tuple[float, float]
-
-    @property
-    def num_pairs(self) -> int:
-        return len(self.cameras)
+    means: np.ndarray  # [B, N, 3]
+    quats: np.ndarray  # [B, N, 4]
+    scales: np.ndarray  # [B, N, 3]
+    opacities: np.ndarray  # [B, N]
+    colors: np.ndarray  # [B, N, 3]
+    cameras: np.ndarray  # [B, C, CAMERA_SIZE]
+    background: np.ndarray  # [3]
+    size: tuple[int, int]  # width, height
+    depth_range: tuple[float, float]  # near, far
 
     @property
     def num_frames(self) -> int:
-        return len(self.means)
+        return self.cameras.shape[0]
+
+    @property
+    def num_views(self) -> int:
+        return self.cameras.shape[1]
+
+    @property
+    def num_pairs(self) -> int:
+        return self.num_frames * self.num_views
+
+    @property
+    def num_gaussians(self) -> int:
+        return self.means.shape[1]
+
+    @property
+    def num_chunks(self) -> int:
+        return -(-self.num_gaussians // rec.CHUNK)
 
     @property
     def grid(self) -> tuple[int, int]:
         return rec.strip_grid(*self.size)
 
+    @property
+    def num_strips(self) -> int:
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def camera_rows(self) -> np.ndarray:
+        return self.cameras.reshape(-1, rec.CAMERA_SIZE)
+
+    def num_threads(self, num_tasks: int) -> int:
+        """How many threads are worth while for a stage of so many tasks."""
+        work = self.num_pairs * (self.num_gaussians + self.size[0] * self.size[1])
+        return 1 if work < _SMALL_WORK else min(available_threads(), num_tasks)
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Lists:
-    """What the forward stages leave for the backward ones; see `kernels.records`."""
+class _Projected:
+    """What stage 1 leaves: records by pair and Gaussian, as floats and as integers; depths."""
 
-    lease: Lease  # keeps the arrays below from being reused
-    records: np.ndarray
-    record_ints: np.ndarray
-    bases: np.ndarray
-    strip_starts: np.ndarray
-    strip_ends: np.ndarray
-    entries: np.ndarray
-    num_slots: np.ndarray
-    transmittances: np.ndarray
-    last_drawn: np.ndarray
+    records: np.ndarray  # [P, N, RECORD_SIZE]
+    record_ints: np.ndarray  # the same memory
+    depths: np.ndarray  # [P, N], -1 where a Gaussian is not seen
+    bounds: np.ndarray  # [P, chunks], at most so many entries come from a chunk
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Binned:
+    """What stages 2 and 3 leave: the entries of each strip."""
+
+    bases: np.ndarray  # [P + 1], where a pair's entries start
+    strip_starts: np.ndarray  # [P, strips + 1], from there
+    entries: np.ndarray  # [all entries]
+    num_slots: np.ndarray  # [P, N], how many entries a Gaussian has
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """What stage 4 leaves beside the image."""
+
+    strip_ends: np.ndarray  # [P, strips], where a strip was finished, from the pair's base
+    transmittances: np.ndarray  # [P H W]
+    last_drawn: np.ndarray  # [P H W], number of the last entry of the strip that was drawn
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Trace:
+    """All that the backward needs of a forward; the lease keeps its memory from being reused."""
+
+    lease: Lease
+    scene: _Scene
+    projected: _Projected
+    binned: _Binned
+    drawn: _Drawn
 
 
 def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tuple[Tensor, Tensor]:
     """Render on the CPU in float32, whatever the device of the arguments.
 
     Differentiable with respect to the Gaussians and the background (not the cameras).
-    Results do not depend on the number of threads.
+    Results do not depend on the number of threads, which is torch's, or NUMBA_NUM_THREADS where
+    that is lower.
 
     Args:
         gaussians: [B, N].
@@ -78,224 +140,233 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
     Returns:
         Image [B, C, 3, H, W] and alpha [B, C, 1, H, W], float32, on the device of the Gaussians.
     """
-    image, alpha = _Rasterize.apply(
-        *(
-            tensor.to("cpu", torch.float32).contiguous()
-            for tensor in (
-                gaussians.means,
-                gaussians.quats,
-                gaussians.scales,
-                gaussians.opacities,
-                gaussians.colors,
-                background,
-            )
-        ),
-        _camera_rows(cameras),
-        cameras,
+    parameters = (
+        gaussians.means,
+        gaussians.quats,
+        gaussians.scales,
+        gaussians.opacities,
+        gaussians.colors,
+        background,
     )
-    shape = (*cameras.shape, -1, cameras.height, cameras.width)
-    device = gaussians.device
-    return image.reshape(shape).to(device), alpha.reshape(shape).to(device)
-
-
-def _camera_rows(cameras: Cameras) -> np.ndarray:
-    """[P, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
-    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).reshape(-1, 4, 4).numpy()
-    intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).reshape(-1, 3, 3).numpy()
-    rotation = pose[:, :3, :3].transpose(0, 2, 1)
-    fx, fy = intrinsics[:, 0, 0], intrinsics[:, 1, 1]
-    cx, cy = intrinsics[:, 0, 2], intrinsics[:, 1, 2]
-    margin_x = JACOBIAN_MARGIN * cameras.width / (2 * fx)
-    margin_y = JACOBIAN_MARGIN * cameras.height / (2 * fy)
-    rows = np.empty((len(pose), rec.CAMERA_SIZE))
-    rows[:, : rec.TRANSLATION] = rotation.reshape(-1, 9)
-    rows[:, rec.TRANSLATION : rec.TRANSLATION + 3] = -(rotation @ pose[:, :3, 3:])[..., 0]
-    rows[:, rec.FOCAL_X], rows[:, rec.FOCAL_Y] = fx, fy
-    rows[:, rec.CENTRE_X], rows[:, rec.CENTRE_Y] = cx, cy
-    rows[:, rec.SLOPE_X_MIN] = -(cx / fx + margin_x)
-    rows[:, rec.SLOPE_X_MAX] = (cameras.width - cx) / fx + margin_x
-    rows[:, rec.SLOPE_Y_MIN] = -(cy / fy + margin_y)
-    rows[:, rec.SLOPE_Y_MAX] = (cameras.height - cy) / fy + margin_y
-    return rows
+    image, alpha = _Rasterize.apply(
+        cameras, *(p.to("cpu", torch.float32).contiguous() for p in parameters)
+    )
+    return image.to(gaussians.device), alpha.to(gaussians.device)
 
 
 class _Rasterize(torch.autograd.Function):
-    """Image [P, 3, H, W] and alpha [P, H, W] of P = B C pairs."""
+    """Image [B, C, 3, H, W] and alpha [B, C, 1, H, W]."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        means: Tensor,
-        quats: Tensor,
-        scales: Tensor,
-        opacities: Tensor,
-        colors: Tensor,
-        background: Tensor,
-        camera_rows: np.ndarray,
-        cameras: Cameras,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, cameras: Cameras, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        names = ("means", "quats", "scales", "opacities", "colors", "background")
         scene = _Scene(
-            means=means.numpy(),
-            quats=quats.numpy(),
-            scales=scales.numpy(),
-            opacities=opacities.numpy(),
-            colors=colors.numpy(),
-            cameras=camera_rows,
-            num_views=cameras.shape[1],
+            cameras=_camera_rows(cameras),
             size=(cameras.width, cameras.height),
             depth_range=(float(cameras.near), float(cameras.far)),
+            **{name: p.detach().numpy() for name, p in zip(names, parameters, strict=True)},
         )
-        image = torch.empty(scene.num_pairs, 3, cameras.height, cameras.width)
-        alpha = torch.empty(scene.num_pairs, cameras.height, cameras.width)
+        image = torch.empty(*cameras.shape, 3, cameras.height, cameras.width)
+        alpha = torch.empty(*cameras.shape, 1, cameras.height, cameras.width)
+        ctx.trace = None
         if scene.num_pairs > 0:
-            lists = _forward(scene, background.numpy(), image.numpy(), alpha.numpy())
             if any(ctx.needs_input_grad):
-                ctx.lists, ctx.scene = lists, scene
-        ctx.save_for_backward(means, quats, scales, opacities, colors, background)
+                ctx.trace = _forward(scene, image.numpy(), alpha.numpy())
+            else:
+                for part, where in _groups(scene):
+                    _forward(part, image.numpy()[where], alpha.numpy()[where])
+        ctx.save_for_backward(*parameters)
         return image, alpha
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> Any:
+        # Asking for the saved tensors also checks that nobody has changed them since.
         grads = [torch.zeros_like(parameter) for parameter in ctx.saved_tensors]
-        if len(grad_image) > 0:
-            if ctx.needs_input_grad[5]:
-                shape = (len(grad_image), 1, *grad_image.shape[-2:])
-                transmittance = torch.from_numpy(ctx.lists.transmittances).reshape(shape)
-                grads[5] = (grad_image * transmittance).sum((0, 2, 3))
-            if any(ctx.needs_input_grad[:5]):
+        trace: _Trace | None = ctx.trace
+        if trace is not None:
+            if ctx.needs_input_grad[6]:
+                transmittance = torch.from_numpy(trace.drawn.transmittances).view_as(grad_alpha)
+                grads[5] = (grad_image * transmittance).sum((0, 1, 3, 4))
+            if any(ctx.needs_input_grad[1:6]):
                 _backward(
-                    ctx.scene,
-                    ctx.lists,
-                    ctx.saved_tensors[5].numpy(),
+                    trace,
                     grad_image.contiguous().numpy(),
                     grad_alpha.contiguous().numpy(),
                     [grad.numpy() for grad in grads[:5]],
                 )
-        return *grads, None, None
+        return None, *grads
 
 
-def _forward(
-    scene: _Scene, background: np.ndarray, images: np.ndarray, alphas: np.ndarray
-) -> _Lists:
-    """Run the forward stages over all pairs."""
+def _camera_rows(cameras: Cameras) -> np.ndarray:
+    """[B, C, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
+    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).numpy()
+    intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).numpy()
+    rotation = pose[..., :3, :3].swapaxes(-1, -2)
+    fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
+    cx, cy = intrinsics[..., 0, 2], intrinsics[..., 1, 2]
+    margin_x = JACOBIAN_MARGIN * cameras.width / (2 * fx)
+    margin_y = JACOBIAN_MARGIN * cameras.height / (2 * fy)
+    rows = np.empty((*cameras.shape, rec.CAMERA_SIZE))
+    rows[..., : rec.TRANSLATION] = rotation.reshape(*cameras.shape, 9)
+    rows[..., rec.TRANSLATION : rec.TRANSLATION + 3] = -(rotation @ pose[..., :3, 3:])[..., 0]
+    rows[..., rec.FOCAL_X], rows[..., rec.FOCAL_Y] = fx, fy
+    rows[..., rec.CENTRE_X], rows[..., rec.CENTRE_Y] = cx, cy
+    rows[..., rec.SLOPE_X_MIN] = -(cx / fx + margin_x)
+    rows[..., rec.SLOPE_X_MAX] = (cameras.width - cx) / fx + margin_x
+    rows[..., rec.SLOPE_Y_MIN] = -(cy / fy + margin_y)
+    rows[..., rec.SLOPE_Y_MAX] = (cameras.height - cy) / fy + margin_y
+    return rows
+
+
+def _groups(scene: _Scene) -> Iterator[tuple[_Scene, tuple[slice, slice]]]:
+    """Parts of a scene whose records fit into bounded memory, and their place in [B, C]."""
+    pairs = max(1, _GROUP_RECORDS // max(1, scene.num_gaussians))
+    views = min(pairs, scene.num_views)
+    frames = max(1, pairs // scene.num_views)
+    for frame in range(0, scene.num_frames, frames):
+        for view in range(0, scene.num_views, views):
+            here = slice(frame, frame + frames)
+            where = here, slice(view, view + views)
+            part = replace(
+                scene,
+                means=scene.means[here],
+                quats=scene.quats[here],
+                scales=scene.scales[here],
+                opacities=scene.opacities[here],
+                colors=scene.colors[here],
+                cameras=scene.cameras[where],
+            )
+            yield part, where
+
+
+def _forward(scene: _Scene, images: np.ndarray, alphas: np.ndarray) -> _Trace:
+    """Run the forward stages over all pairs; the views are written where they belong."""
     lease = Lease()
-    array = lease.workspace.array
-    pairs, number = scene.num_pairs, scene.means.shape[1]
-    strips = scene.grid[0] * scene.grid[1]
-    threads = available_threads()
-    pair_threads = min(threads, pairs)
-    chunks = -(-number // rec.CHUNK)
+    projected = _project(scene, lease.workspace)
+    binned = _bin(scene, projected, lease.workspace)
+    drawn = _composite(scene, projected, binned, images, alphas, lease.workspace)
+    return _Trace(lease=lease, scene=scene, projected=projected, binned=binned, drawn=drawn)
 
-    records = array("records", (pairs, number, rec.RECORD_SIZE), np.float32)
-    record_ints = records.view(np.int32)
-    depths = array("depths", (pairs, number), np.float64)
-    bounds = array("bounds", (pairs, chunks), np.int32)
-    counter = np.zeros(1, np.int64)
 
-    def project(worker: int) -> None:
+def _project(scene: _Scene, workspace: Workspace) -> _Projected:
+    """Stage 1."""
+    pairs, number, chunks = scene.num_pairs, scene.num_gaussians, scene.num_chunks
+    records = workspace.array("records", (pairs, number, rec.RECORD_SIZE), np.float32)
+    out = _Projected(
+        records=records,
+        record_ints=records.view(np.int32),
+        depths=workspace.array("depths", (pairs, number), np.float64),
+        bounds=workspace.array("bounds", (pairs, chunks), np.int32),
+    )
+    tasks = scene.num_frames * chunks
+
+    def work(counter: np.ndarray, worker: int) -> None:
         project_chunks(
-            counter, scene.num_frames * chunks, scene.num_views, chunks,
-            scene.depth_range, scene.size,
-            scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, scene.cameras,
-            records, record_ints, depths, bounds,
+            counter, tasks, scene.num_views, chunks, scene.depth_range, scene.size,
+            scene.means, scene.quats, scene.scales, scene.opacities, scene.colors,
+            scene.camera_rows, out.records, out.record_ints, out.depths, out.bounds,
         )  # fmt: skip
 
-    run_workers(project, min(threads, max(1, scene.num_frames * chunks)))
+    run_workers(work, scene.num_threads(tasks))
+    return out
 
-    chunk_slots = np.zeros((pairs, chunks + 1), np.int64)
-    np.cumsum(bounds, axis=1, out=chunk_slots[:, 1:])
+
+def _bin(scene: _Scene, projected: _Projected, workspace: Workspace) -> _Binned:
+    """Stages 2 and 3."""
+    pairs, number, strips = scene.num_pairs, scene.num_gaussians, scene.num_strips
+    chunk_slots = np.zeros((pairs, scene.num_chunks + 1), np.int64)
+    np.cumsum(projected.bounds, axis=1, out=chunk_slots[:, 1:])
     bases = np.zeros(pairs + 1, np.int64)
     np.cumsum(chunk_slots[:, -1], out=bases[1:])
     most = int(chunk_slots[:, -1].max())
-    keys = array("keys", (pair_threads, 2, number), np.uint64)
-    histograms = array("histograms", (pair_threads, SORT_BINS), np.int64)
-    entry_strips = array("entry_strips", (pair_threads, most), np.int32)
-    unsorted = array("unsorted", (pair_threads, most), np.int64)
-    cursors = array("cursors", (pair_threads, strips), np.int64)
-    strip_starts = array("strip_starts", (pairs, strips + 1), np.int64)
-    entries = array("entries", (int(bases[-1]),), np.int64)
-    num_slots = array("num_slots", (pairs, number), np.int32)
-    counter_bin = np.zeros(1, np.int64)
-
-    def sort_entries(worker: int) -> None:
-        bin_pairs(
-            counter_bin, pairs, scene.size, scene.grid, records, record_ints, depths,
-            chunk_slots, bases, keys[worker], histograms[worker],
-            entry_strips[worker], unsorted[worker], cursors[worker],
-            strip_starts, entries, num_slots,
-        )  # fmt: skip
-
-    run_workers(sort_entries, pair_threads)
-
-    rows = array("rows", (threads, rec.STRIP_ROWS * composite.ROW_FLOATS), np.float32)
-    transmittances = array("transmittances", (alphas.size,), np.float32)
-    last_drawn = array("last_drawn", (alphas.size,), np.float32)
-    strip_ends = array("strip_ends", (pairs, strips), np.int64)
-    counter_draw = np.zeros(1, np.int64)
-
-    def draw(worker: int) -> None:
-        composite.composite_strips(
-            counter_draw, pairs * strips, scene.size, scene.grid, background,
-            records, strip_starts, entries, bases, rows[worker],
-            (images.reshape(-1), alphas.reshape(-1), transmittances, last_drawn), strip_ends,
-        )  # fmt: skip
-
-    run_workers(draw, min(threads, pairs * strips))
-    return _Lists(
-        lease=lease,
-        records=records,
-        record_ints=record_ints,
+    out = _Binned(
         bases=bases,
-        strip_starts=strip_starts,
-        strip_ends=strip_ends,
-        entries=entries,
-        num_slots=num_slots,
-        transmittances=transmittances,
-        last_drawn=last_drawn,
+        strip_starts=workspace.array("strip_starts", (pairs, strips + 1), np.int64),
+        entries=workspace.array("entries", (int(bases[-1]),), np.int64),
+        num_slots=workspace.array("num_slots", (pairs, number), np.int32),
     )
+    threads = scene.num_threads(pairs)
+    keys = workspace.array("keys", (threads, 2, number), np.uint64)
+    histograms = workspace.array("histograms", (threads, SORT_BINS), np.int64)
+    entry_strips = workspace.array("entry_strips", (threads, most), np.int32)
+    unsorted = workspace.array("unsorted", (threads, most), np.int64)
+    cursors = workspace.array("cursors", (threads, strips), np.int64)
+
+    def work(counter: np.ndarray, worker: int) -> None:
+        bin_pairs(
+            counter, pairs, scene.size, scene.grid,
+            projected.records, projected.record_ints, projected.depths, chunk_slots, bases,
+            keys[worker], histograms[worker], entry_strips[worker], unsorted[worker],
+            cursors[worker], out.strip_starts, out.entries, out.num_slots,
+        )  # fmt: skip
+
+    run_workers(work, threads)
+    return out
+
+
+def _composite(
+    scene: _Scene,
+    projected: _Projected,
+    binned: _Binned,
+    images: np.ndarray,
+    alphas: np.ndarray,
+    workspace: Workspace,
+) -> _Drawn:
+    """Stage 4."""
+    assert images.flags.c_contiguous and alphas.flags.c_contiguous
+    tasks = scene.num_pairs * scene.num_strips
+    out = _Drawn(
+        strip_ends=workspace.array("strip_ends", (scene.num_pairs, scene.num_strips), np.int64),
+        transmittances=workspace.array("transmittances", (alphas.size,), np.float32),
+        last_drawn=workspace.array("last_drawn", (alphas.size,), np.float32),
+    )
+    views = images.reshape(-1), alphas.reshape(-1), out.transmittances, out.last_drawn
+    threads = scene.num_threads(tasks)
+    rows = workspace.array("rows", (threads, composite.STRIP_FLOATS), np.float32)
+
+    def work(counter: np.ndarray, worker: int) -> None:
+        composite.composite_strips(
+            counter, tasks, scene.size, scene.grid, scene.background,
+            projected.records, binned.strip_starts, binned.entries, binned.bases,
+            rows[worker], views, out.strip_ends,
+        )  # fmt: skip
+
+    run_workers(work, threads)
+    return out
 
 
 def _backward(
-    scene: _Scene,
-    lists: _Lists,
-    background: np.ndarray,
-    grad_images: np.ndarray,
-    grad_alphas: np.ndarray,
-    grads: list[np.ndarray],
+    trace: _Trace, grad_images: np.ndarray, grad_alphas: np.ndarray, grads: list[np.ndarray]
 ) -> None:
     """Run the backward stages over all pairs; fills the gradients of the five parameters."""
+    scene, projected, binned, drawn = trace.scene, trace.projected, trace.binned, trace.drawn
     lease = Lease()
-    array = lease.workspace.array
-    threads = available_threads()
-    pairs, number = scene.num_pairs, scene.means.shape[1]
-    tasks = pairs * scene.grid[0] * scene.grid[1]
-    sums = array("sums", (len(lists.entries) * rec.SLOT_SIZE,), np.float32)
-    last_sums = array("last_sums", (len(lists.entries),), np.float32)
-    rows = array(
-        "backward_rows", (threads, rec.STRIP_ROWS * composite_backward.ROW_FLOATS), np.float32
-    )
-    counter = np.zeros(1, np.int64)
-    views = lists.transmittances, lists.last_drawn, grad_images.reshape(-1), grad_alphas.reshape(-1)
+    workspace = lease.workspace
+    tasks = scene.num_pairs * scene.num_strips
+    threads = scene.num_threads(tasks)
+    rows = workspace.array("rows", (threads, composite_backward.STRIP_FLOATS), np.float32)
+    sums = workspace.array("sums", (len(binned.entries) * rec.SLOT_SIZE,), np.float32)
+    last_sums = workspace.array("last_sums", (len(binned.entries),), np.float32)
+    views = drawn.transmittances, drawn.last_drawn, grad_images.reshape(-1), grad_alphas.reshape(-1)
 
-    def differentiate(worker: int) -> None:
+    def differentiate(counter: np.ndarray, worker: int) -> None:
         composite_backward.differentiate_strips(
-            counter, tasks, scene.size, scene.grid, background,
-            lists.records, lists.record_ints, lists.strip_starts, lists.strip_ends,
-            lists.entries, lists.bases, views, rows[worker], sums, last_sums,
+            counter, tasks, scene.size, scene.grid, scene.background,
+            projected.records, projected.record_ints,
+            binned.strip_starts, drawn.strip_ends, binned.entries, binned.bases,
+            views, rows[worker], sums, last_sums,
         )  # fmt: skip
 
-    run_workers(differentiate, min(threads, tasks))
+    run_workers(differentiate, threads)
 
-    chunks = -(-number // rec.CHUNK)
-    tasks = scene.num_frames * chunks
-    counter_backward = np.zeros(1, np.int64)
+    chunk_tasks = scene.num_frames * scene.num_chunks
 
-    def gather(worker: int) -> None:
-        project_backward.project_backward(
-            counter_backward, tasks, scene.num_views, chunks,
-            scene.means, scene.quats, scene.scales, scene.opacities, scene.cameras,
-            lists.record_ints, lists.num_slots, lists.bases, sums, last_sums, *grads,
+    def gather(counter: np.ndarray, worker: int) -> None:
+        project_backward(
+            counter, chunk_tasks, scene.num_views, scene.num_chunks,
+            scene.means, scene.quats, scene.scales, scene.opacities, scene.camera_rows,
+            projected.record_ints, binned.num_slots, binned.bases, sums, last_sums, *grads,
         )  # fmt: skip
 
-    run_workers(gather, max(1, min(threads, tasks)))
+    run_workers(gather, scene.num_threads(chunk_tasks))

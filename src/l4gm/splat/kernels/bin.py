@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from l4gm.splat.kernels import records as rec
+from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.project import pixel_range
 from l4gm.splat.kernels.simd import (
     LANES,
@@ -32,7 +32,7 @@ _SMALLEST_EXTENT = _f32(1e-9)
 _LOW_WORD = np.uint64(0xFFFFFFFF)
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _rows_of_columns(record, column, ranges):
     """Rows on which a record can reach the least alpha, for eight columns of strips from `column`.
 
@@ -74,7 +74,7 @@ def _rows_of_columns(record, column, ranges):
     store_rounded(ranges, LANES, minimum(above, splat(_FARTHEST_ROW)))
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _emit_entries(
     records, record_ints, order, count, chunk_slots, size, grid,
     ranges, strips, entries, starts, num_slots,
@@ -116,7 +116,7 @@ def _emit_entries(
     return num
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def bin_pairs(
     counter, last_pair, size, grid,
     records, record_ints, depths,  # of stage 1

@@ -10,10 +10,10 @@ entry costs nothing where it is hidden and the loop over its rows has no branch 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from l4gm.splat.constants import ALPHA_MAX, TRANSMITTANCE_MIN
 from l4gm.splat.kernels import records as rec
+from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.simd import (
     LANES,
     absolute,
@@ -37,6 +37,7 @@ from l4gm.splat.kernels.simd import (
 )
 
 ROW_FLOATS = 5 * LANES
+STRIP_FLOATS = rec.STRIP_ROWS * ROW_FLOATS
 AHEAD = 6  # records asked for before they are needed
 RENEW_EVERY = 16  # entries between two looks at which rows are finished
 ROW_NUMBERS = np.repeat(np.arange(rec.STRIP_ROWS, dtype=np.float32), LANES)
@@ -49,7 +50,7 @@ _ALPHA_MAX = _f32(ALPHA_MAX)
 _TRANSMITTANCE_MIN = _f32(TRANSMITTANCE_MIN)
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _clear_strip(rows, num_rows, num_columns):
     """Nothing drawn yet; pixels right of the image count as finished."""
     transmittance = where(
@@ -64,7 +65,7 @@ def _clear_strip(rows, num_rows, num_columns):
         store(rows, at + 4 * LANES, splat(_NOTHING))
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _unfinished_rows(rows, num_rows):
     """The word of rows whose pixels are not all finished."""
     word = np.uint64(0)
@@ -74,7 +75,7 @@ def _unfinished_rows(rows, num_rows):
     return word
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def entry_rows(entry):
     """The word of the rows of an entry."""
     first = np.uint64((entry >> rec.ENTRY_FIRST_SHIFT) & rec.ENTRY_ROW_MASK)
@@ -82,7 +83,7 @@ def entry_rows(entry):
     return (_ALL_ROWS << first) & (_ALL_ROWS >> beyond)
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
     """Draw entries [first, last) until all pixels are finished; returns where it stopped."""
     zero = splat(_f32(0))
@@ -137,7 +138,7 @@ def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
     return last
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _write_row(rows, at, num_columns, background, views, plane, place):
     """Put one row of a strip into the flat views."""
     images, alphas, transmittances, last_drawn = views
@@ -162,11 +163,11 @@ def _write_row(rows, at, num_columns, background, views, plane, place):
             )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def composite_strips(
     counter, last_task, size, grid, background,
     records, strip_starts, entries, bases,  # of stages 1 and 3
-    rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
+    rows,  # scratch of this thread: [STRIP_FLOATS]
     views,  # out, flat: images [P * 3 * H * W]; alphas, transmittances, last_drawn [P * H * W]
     strip_ends,  # out: [P, strips], the entry before which a strip was finished, from the base
 ):  # fmt: skip

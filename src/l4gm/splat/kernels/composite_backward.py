@@ -14,7 +14,6 @@ A strip's row holds [transmittance, D, g red, g green, g blue, last] x 8 lanes.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from l4gm.splat.constants import ALPHA_MAX
 from l4gm.splat.kernels import records as rec
@@ -24,6 +23,7 @@ from l4gm.splat.kernels.composite import (
     ROW_NUMBERS,
     entry_rows,
 )
+from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.simd import (
     LANES,
     any_lane,
@@ -45,13 +45,14 @@ from l4gm.splat.kernels.simd import (
 )
 
 ROW_FLOATS = 6 * LANES
+STRIP_FLOATS = rec.STRIP_ROWS * ROW_FLOATS
 
 _f32 = np.float32
 _THRESHOLD = _f32(rec.LOG2_ALPHA_MIN)
 _ALPHA_MAX = _f32(ALPHA_MAX)
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _load_row(rows, at, num_columns, background, views, plane, place):
     """Fill one row of a strip from the flat views and their gradients."""
     transmittances, last_drawn, grad_images, grad_alphas = views
@@ -81,7 +82,7 @@ def _load_row(rows, at, num_columns, background, views, plane, place):
         rows[at + 5 * LANES + lane] = last_drawn[place[0] + lane]
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _reached_rows(rows, num_rows, number):
     """The word of rows with a pixel where the entry of this number was drawn, or one behind it."""
     word = np.uint64(0)
@@ -91,14 +92,14 @@ def _reached_rows(rows, num_rows, number):
     return word
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _slot(entry, record_ints):
     """The place of an entry's sums among its pair's."""
     number = (entry >> rec.ENTRY_NUMBER_SHIFT) & rec.ENTRY_NUMBER_MASK
     return number + record_ints[np.uint64(entry >> rec.ENTRY_ID_SHIFT), rec.FIRST_SLOT]
 
 
-@njit(cache=True, error_model="numpy", nogil=True, fastmath={"contract", "nsz"})
+@kernel(fastmath=VECTOR_MATH)
 def _differentiate_strip(
     records, record_ints, entries, first, last, left, top, num_rows, rows, sums, last_sums
 ):
@@ -179,12 +180,12 @@ def _differentiate_strip(
         last_sums[slot] = sum_lanes(sum_see)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def differentiate_strips(
     counter, last_task, size, grid, background,
     records, record_ints, strip_starts, strip_ends, entries, bases,  # of the forward stages
     views,  # flat: transmittances, last drawn, gradients of images and of alphas
-    rows,  # scratch of this thread: [STRIP_ROWS * ROW_FLOATS]
+    rows,  # scratch of this thread: [STRIP_FLOATS]
     sums, last_sums,  # out: [slots * SLOT_SIZE], [slots]
 ):  # fmt: skip
     """Worker: take (pair, strip) tasks off the counter and fill the slots of their entries."""

@@ -9,17 +9,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from l4gm.splat.constants import ALPHA_MIN, BLUR_VARIANCE_PX2
 from l4gm.splat.kernels import records as rec
+from l4gm.splat.kernels.jit import kernel
 from l4gm.splat.kernels.simd import fetch_add
 
 # Beyond this the float32 arithmetic of the later stages would overflow (px^2).
 _MAX_VARIANCE = 1e24
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def rotation_matrix(w, x, y, z):
     """R of a quaternion of any length, row-major; the identity for length zero."""
     square = w * w + x * x + y * y + z * z
@@ -31,7 +31,7 @@ def rotation_matrix(w, x, y, z):
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def half_axes_world(quats, scales, frame, i):
     """M = R S of Gaussian i of a frame, row-major."""
     r = rotation_matrix(
@@ -48,7 +48,7 @@ def half_axes_world(quats, scales, frame, i):
     )  # fmt: skip
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def to_camera(camera, means, frame, i):
     """The mean of Gaussian i of a frame in camera axes."""
     x = np.float64(means[frame, i, 0])
@@ -61,7 +61,7 @@ def to_camera(camera, means, frame, i):
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def image_from_world(camera, x, y, z):
     """J W at a camera-space mean: the derivative of the pixel by the world point, rows u and v."""
     slope_x = min(max(x / z, camera[rec.SLOPE_X_MIN]), camera[rec.SLOPE_X_MAX])
@@ -77,7 +77,7 @@ def image_from_world(camera, x, y, z):
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def half_axes_image(a, m):
     """V = (J W)(R S), rows u and v, from the two tuples."""
     return (
@@ -90,7 +90,7 @@ def half_axes_image(a, m):
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def covariance_image(v):
     """var_x, cov_xy, var_y of V V^T with the blur added."""
     return (
@@ -100,7 +100,7 @@ def covariance_image(v):
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def pixel_range(mean, extent, size):
     """First and last pixel whose centre lies within mean +- extent, cut to the image."""
     first = max(math.ceil(mean - extent - 0.5), 0.0)
@@ -110,7 +110,7 @@ def pixel_range(mean, extent, size):
     return int(first), int(last)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _project_to_record(camera, point, m, reach, size, record):
     """Write the geometry of a record; returns how many strips its box touches, 0 if it is unseen.
 
@@ -143,7 +143,7 @@ def _project_to_record(camera, point, m, reach, size, record):
     return columns * ((y1 >> rec.STRIP_ROWS_LOG2) - (y0 >> rec.STRIP_ROWS_LOG2) + 1)
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def project_chunks(
     counter, last_task, num_views, num_chunks, depth_range, size,
     means, quats, scales, opacities, colors,  # [B, N, 3 | 4 | 3 | none | 3]

@@ -7,9 +7,9 @@ Everything here is float64 until it is written.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from l4gm.splat.kernels import records as rec
+from l4gm.splat.kernels.jit import kernel
 from l4gm.splat.kernels.project import (
     covariance_image,
     half_axes_image,
@@ -21,7 +21,7 @@ from l4gm.splat.kernels.project import (
 from l4gm.splat.kernels.simd import fetch_add
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _add_slots(sums, last_sums, first, count, total):
     """total[0..8] = the nine sums over a Gaussian's slots of one view."""
     total[:] = 0.0
@@ -31,7 +31,7 @@ def _add_slots(sums, last_sums, first, count, total):
         total[rec.SLOT_SIZE] += np.float64(last_sums[slot])
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _grad_image_space(total, covariance):
     """From the sums: gradients of mean x, mean y, var_x, cov_xy, var_y.
 
@@ -57,7 +57,7 @@ def _grad_image_space(total, covariance):
     )
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _grad_camera_point(camera, x, y, z, grad_a, grad_mean_x, grad_mean_y):
     """Gradient of the camera-space mean, from the image mean and from A (six numbers)."""
     fx, fy = camera[rec.FOCAL_X], camera[rec.FOCAL_Y]
@@ -80,7 +80,7 @@ def _grad_camera_point(camera, x, y, z, grad_a, grad_mean_x, grad_mean_y):
     return grad_slope_x * inverse, grad_slope_y * inverse, -grad_inverse * inverse * inverse
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _add_view(camera, means, frame, i, m, total, grad_mean, grad_m):
     """Add one view's part to the gradients of the world mean [3] and of M [9]."""
     x, y, z = to_camera(camera, means, frame, i)
@@ -115,7 +115,7 @@ def _add_view(camera, means, frame, i, m, total, grad_mean, grad_m):
         grad_mean[k] += camera[k] * grad_x + camera[3 + k] * grad_y + camera[6 + k] * grad_z
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _write_shape_grads(quats, scales, i, grad_m, grad_quats, grad_scales):
     """Gradients of the quaternion (of any length) and the scales from that of M = R S."""
     w, x, y, z = (
@@ -153,7 +153,7 @@ def _write_shape_grads(quats, scales, i, grad_m, grad_quats, grad_scales):
     grad_quats[i, 3] = (grad_z - along * z) * inverse
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def project_backward(
     counter, last_task, num_views, num_chunks,
     means, quats, scales, opacities,  # [B, N, 3 | 4 | 3 | none]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from l4gm.splat.kernels.jit import kernel
 
 _DIGIT_BITS = 11
 SORT_BINS = 1 << _DIGIT_BITS
 _KEY_BITS = 32
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def sort_by_depth(depths, keys, histogram):
     """Indices of the Gaussians that are seen, nearest first; equal depths in index order.
 
@@ -51,7 +52,7 @@ def sort_by_depth(depths, keys, histogram):
     return current, count
 
 
-@njit(cache=True, error_model="numpy", nogil=True)
+@kernel
 def _scatter_by_digit(source, target, count, shift, histogram):
     """One stable counting pass over the digit that starts at a bit."""
     mask = np.uint64(SORT_BINS - 1)

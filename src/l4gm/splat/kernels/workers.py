@@ -14,8 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numba
+import numpy as np
 import torch
+from numba import config
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -27,17 +28,23 @@ def available_threads() -> int:
 
     Numba's own getter is no use here: it starts Numba's thread pool, which changes torch's number.
     """
-    return max(1, min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    limit = config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    return max(1, min(torch.get_num_threads(), limit))
 
 
-def run_workers(worker: Callable[[int], Any], num_threads: int) -> None:
-    """Call worker(0) here, worker(1) ... worker(num_threads - 1) on other threads; wait for all."""
-    if num_threads == 1:
-        worker(0)
+def run_workers(worker: Callable[[np.ndarray, int], Any], num_threads: int) -> None:
+    """Call worker(counter, 0) here and worker(counter, n) on other threads; wait for all.
+
+    The counter is one shared int64, from which the workers take their tasks.
+    """
+    counter = np.zeros(1, np.int64)
+    if num_threads <= 1:
+        worker(counter, 0)
         return
-    futures = [_threads(num_threads - 1).submit(worker, number) for number in range(1, num_threads)]
+    pool = _threads(num_threads - 1)
+    futures = [pool.submit(worker, counter, number) for number in range(1, num_threads)]
     try:
-        worker(0)
+        worker(counter, 0)
     finally:
         for future in futures:
             future.result()
