@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+# Several test processes share the cores: threads of small tensor operations that wait for each
+# other cost more than they bring. Before torch is imported, and inherited by subprocesses.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:

@@ -1,6 +1,7 @@
 """Runs of a few steps on made-up clips: what is learned does not matter, what is kept does."""
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -149,4 +150,4 @@ def test_learning_rate_warms_up_and_falls_to_two_percent():
     assert factors[0] == pytest.approx(0.01, rel=0.01)
     assert max(factors) > 0.97
     assert factors[-1] == pytest.approx(0.02, abs=0.001)
-    assert all(a >= b for a, b in zip(factors[100:], factors[101:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[100:]))
