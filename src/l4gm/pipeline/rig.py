@@ -5,7 +5,7 @@ Every stage speaks in square pictures of `STAGE_SIZE` pixels, as the released co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,19 @@ from l4gm.splat.render import render
 
 STAGE_SIZE = VIEW_SIZE_PX
 NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)  # view 0 is the video's own camera
+
+
+# Networks clamp means to the cube, so that many lie exactly on its faces, and there on the near or
+# far plane of a canonical camera, where rounding would decide what is drawn. Recordings of the
+# released code show them left out; so planes are moved into the cube by this share.
+_PLANE_MARGIN = 1e-5
+
+
+def orbit(azimuths: list[float], elevation: float, size: int) -> Cameras:
+    """`orbit_cameras` that leave out what lies exactly on their near and far planes."""
+    cameras = orbit_cameras(azimuths, elevation, size=size)
+    near, far = cameras.near * (1 + _PLANE_MARGIN), cameras.far * (1 - _PLANE_MARGIN)
+    return replace(cameras, near=near, far=far)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +51,7 @@ class InputRig:
     def cameras(self, size: int = STAGE_SIZE, turned_by: float = 0.0) -> Cameras:
         """[4] the canonical cameras, turned around the object by some degrees of azimuth."""
         azimuths = [azimuth + turned_by for azimuth in VIEW_AZIMUTHS_DEGREES]
-        return orbit_cameras(azimuths, self.elevation, size=size).to(self.device)
+        return orbit(azimuths, self.elevation, size).to(self.device)
 
     def draw(self, gaussians: Gaussians, views: slice, turned_by: float = 0.0) -> Tensor:
         """Pictures of sets of Gaussians from some of the canonical cameras.
