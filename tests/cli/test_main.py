@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -134,7 +136,16 @@ def test_exit_codes(
     assert type(error).__name__ in debugged.err
 
 
-def test_closed_pipe_is_no_traceback(tmp_path) -> None:
+def test_logging_is_left_as_it_was(run: Callable, tmp_path: Path) -> None:
+    """A program that calls `main` keeps its own logging."""
+    logger = logging.getLogger("l4gm")
+    before = list(logger.handlers), logger.propagate, logger.level
+    assert run("doctor", "--json").code == 0
+    assert run("inspect", tmp_path / "nothing").code == 2
+    assert (logger.handlers, logger.propagate, logger.level) == before
+
+
+def test_closed_pipe_is_no_traceback() -> None:
     """`l4gm doctor | true`: the reader has gone before anything is printed."""
     command = f"{sys.executable} -m l4gm doctor --json | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

@@ -179,7 +179,7 @@ def test_killed_run_leaves_nothing_under_the_name(
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240  # the first run on a machine compiles the kernels
     while not list(tmp_path.glob(".out.partial-*/frame_0001.ply")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

@@ -61,6 +61,8 @@ class Options(CommonOptions):
 
 def run(options: Options) -> None:
     """Print what is there; always ends well, since saying what is missing is its job."""
+    # Asking for weights states their licence as a warning; here it has a line of its own.
+    logging.getLogger("l4gm").setLevel(logging.ERROR)
     findings = examine()
     if options.json:
         print(json.dumps(findings, indent=1))
@@ -143,8 +145,6 @@ def _weights() -> list[dict[str, Any]]:
     from l4gm.model.sources import BUNDLED, OFFICIAL, REPOSITORIES, resolve_weights
     from l4gm.model.weights import file_sha256
 
-    # Asking for files states their licence as a warning; here it has a line of its own.
-    logging.getLogger("l4gm.model").setLevel(logging.ERROR)
     found = []
     for name in (*BUNDLED, *REPOSITORIES):
         alias = "official" if name == OFFICIAL else name

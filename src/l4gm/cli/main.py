@@ -96,8 +96,8 @@ def _run(verb: str, arguments: list[str]) -> None:
     options = parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments)
     if options is None:
         return
-    _start_logging(options)
-    module.run(options)
+    with _logging(options):
+        module.run(options)
 
 
 def _overview() -> str:
@@ -123,13 +123,19 @@ def _overview() -> str:
     )
 
 
-def _start_logging(options: CommonOptions) -> None:
-    """Warnings of the package to stderr, one line each, marked like our errors."""
+@contextmanager
+def _logging(options: CommonOptions) -> Iterator[None]:
+    """The package's warnings to stderr, one line each, marked like our errors, while a verb runs."""
     logger = logging.getLogger("l4gm")
-    logger.handlers.clear()
+    before = logger.handlers, logger.propagate, logger.level
+    logger.handlers = [_StderrHandler()]
     logger.propagate = False
     logger.setLevel(logging.INFO if options.verbose else logging.WARNING)
-    logger.addHandler(_StderrHandler())
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate, level = before
+        logger.setLevel(level)
 
 
 class _StderrHandler(logging.Handler):
