@@ -125,7 +125,7 @@ def _overview() -> str:
 
 @contextmanager
 def _logging(options: CommonOptions) -> Iterator[None]:
-    """The package's warnings to stderr, one line each, marked like our errors, while a verb runs."""
+    """The package's warnings to stderr, one line each, marked like our errors, during a verb."""
     logger = logging.getLogger("l4gm")
     before = logger.handlers, logger.propagate, logger.level
     logger.handlers = [_StderrHandler()]
