@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l4gm.errors import InputError
-from l4gm.pipeline.frames import TensorFrames, checked_frames, resize_area, to_stage_size
+from l4gm.pipeline.frames import TensorFrames, checked_frames, resized
 
 CPU = torch.device("cpu")
 
@@ -14,16 +14,16 @@ CPU = torch.device("cpu")
 def test_area_resize_is_the_mean_over_the_covered_area():
     picture = torch.rand(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
     whole = torch.nn.functional.avg_pool2d(picture, 3)
-    torch.testing.assert_close(resize_area(picture, 4), whole)
+    torch.testing.assert_close(resized(picture, 4), whole)
     # 12 -> 5: repeat each pixel 5 times, then average over squares of 12
     fine = picture.repeat_interleave(5, -1).repeat_interleave(5, -2)
-    torch.testing.assert_close(resize_area(picture, 5), torch.nn.functional.avg_pool2d(fine, 12))
+    torch.testing.assert_close(resized(picture, 5), torch.nn.functional.avg_pool2d(fine, 12))
 
 
 @pytest.mark.parametrize("size", [1, 100, 256, 300, 512])
-def test_any_size_becomes_the_stage_size(size):
+def test_any_size_can_be_brought_to_any_size(size):
     pictures = torch.full((2, 3, size, size), 0.25)
-    assert torch.allclose(to_stage_size(pictures), torch.full((2, 3, 256, 256), 0.25))
+    assert torch.allclose(resized(pictures, 256), torch.full((2, 3, 256, 256), 0.25))
 
 
 def test_frames_can_be_read_twice_and_from_the_middle():
@@ -77,10 +77,10 @@ def test_bad_frame_in_the_middle_of_a_source_is_named():
     good = torch.zeros(3, 256, 256)
     bad = good.clone()
     bad[1, 2, 3] = torch.nan
-    frames = checked_frames(Source(good, good, bad), CPU)
+    frames = checked_frames(Source(good, good, bad), 256, CPU)
     next(frames)
     next(frames)
     with pytest.raises(InputError, match=r"frame 2: .*NaN"):
         next(frames)
-    with pytest.raises(InputError, match="frame 0: expected 256 x 256 pixels, got 128 x 128"):
-        next(checked_frames(Source(torch.zeros(3, 128, 128)), CPU))
+    with pytest.raises(InputError, match="frame 0: expected square pictures, got 64 x 128"):
+        next(checked_frames(Source(torch.zeros(3, 128, 64)), 256, CPU))

@@ -19,7 +19,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.model.config import L4GMConfig
 from l4gm.model.weights import load_model
 from l4gm.pipeline.chunks import ChunkState, reconstruct_chunk
-from l4gm.pipeline.frames import to_stage_size
+from l4gm.pipeline.frames import resized
 from l4gm.pipeline.interpolate import Interpolator
 from l4gm.pipeline.rig import InputRig
 from l4gm.pipeline.video_to_4d import VideoTo4D
@@ -49,7 +49,7 @@ class Recording:
         self.config = json.loads((folder / "pipeline_tiny_config.json").read_text())
         tensors = load_file(folder / "pipeline_tiny_io.safetensors")
         self.frames, self.views = (
-            to_stage_size(tensors[name].movedim(-1, 1).float() / 255)
+            resized(tensors[name].movedim(-1, 1).float() / 255, 256)
             for name in ("frames_uint8", "multiview_uint8")
         )
         self.base = tensors["gaussians"]

@@ -101,11 +101,11 @@ def test_interpolation_does_not_see_chunks():
     short = pipeline(4, reconstruction=network, interpolation=between, pairs_per_batch=1)
     base = short(frames, interpolate=False).gaussians
     result = short(frames).gaussians
-    from l4gm.pipeline.frames import to_stage_size
+    from l4gm.pipeline.frames import resized
     from l4gm.pipeline.interpolate import Interpolator
     from l4gm.pipeline.rig import InputRig
 
-    whole = Interpolator(between, InputRig(render_size=32), 1).push(to_stage_size(frames), base)
+    whole = Interpolator(between, InputRig(render_size=32), 1).push(resized(frames, 256), base)
     assert_same_bits(result, whole)
 
 
@@ -313,7 +313,7 @@ def test_bad_sources(tmp_path):
         pipeline()(Empty())
 
 
-@pytest.mark.parametrize("name", ["chunk_frames", "render_size", "pairs_per_batch"])
+@pytest.mark.parametrize("name", ["chunk_frames", "render_size", "stage_size", "pairs_per_batch"])
 def test_sizes_below_one(name):
     with pytest.raises(ValueError, match=name):
         VideoTo4D(SmallNetwork(), **{name: 0})

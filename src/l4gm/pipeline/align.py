@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
-from l4gm.pipeline.frames import resize_area
+from l4gm.pipeline.frames import resized
 from l4gm.pipeline.rig import InputRig, orbit
 from l4gm.splat.render import render
 
@@ -52,19 +52,19 @@ def azimuth_errors(
 def best_azimuth(gaussians: Gaussians, frame: Tensor, rig: InputRig) -> int:
     """The whole azimuth in -180..179 from which the drawing is nearest to a picture.
 
-    Same answer as drawing all 360 at `STAGE_SIZE`, in a tenth of the time: small pictures every few
-    degrees, small ones at each degree around their valleys, full ones of the best of these and at
-    each degree around the best of all.
+    Same answer as drawing all 360 at the frame's size, in a tenth of the time: small pictures every
+    few degrees, small ones at each degree around their valleys, full ones of the best of these and
+    at each degree around the best of all.
 
     Args:
         gaussians: [N], the first guess.
-        frame: [3, STAGE_SIZE, STAGE_SIZE], the video's first frame.
+        frame: [3, S, S], the video's first frame.
         rig: gives the elevation and the device.
 
     Returns:
         degrees.
     """
-    small = _Errors(gaussians, resize_area(frame[None], _SMALL_SIZE)[0], rig)
+    small = _Errors(gaussians, resized(frame, _SMALL_SIZE), rig)
     small.look(AZIMUTHS[::_SMALL_STEP])
     for azimuth in list(small.known):
         sides = (_wrap(azimuth - _SMALL_STEP), _wrap(azimuth + _SMALL_STEP))

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from l4gm.errors import InputError
-from l4gm.pipeline.rig import STAGE_SIZE
 
 DEFAULT_FPS = 15.0  # the rate that the released model reconstructs at
 _TOLERANCE = 1e-3  # how far resampling may leave [0, 1]; it is clipped away
@@ -30,7 +29,7 @@ class FrameSource(Protocol):
         ...
 
     def frames(self, start: int = 0) -> Iterator[Tensor]:
-        """[3, STAGE_SIZE, STAGE_SIZE] float32 in [0, 1] from a frame on; can be called again."""
+        """Square [3, H, H] floats in [0, 1] from a frame on; can be called again."""
         ...
 
 
@@ -58,8 +57,7 @@ class TensorFrames:
         return len(self._frames)
 
     def frames(self, start: int = 0) -> Iterator[Tensor]:
-        for frame in self._frames[start:]:
-            yield to_stage_size(frame[None].float().clamp(0, 1))[0]
+        yield from self._frames[start:]
 
 
 def check_fps(fps: float) -> None:
@@ -95,35 +93,29 @@ def check_pictures(pictures: Tensor, name: str, layout: str) -> None:
         )
 
 
-def checked_frames(source: FrameSource, device: torch.device, start: int = 0) -> Iterator[Tensor]:
-    """The frames of a source on a device, each checked as it comes.
+def checked_frames(
+    source: FrameSource, size: int, device: torch.device, start: int = 0
+) -> Iterator[Tensor]:
+    """The frames of a source [3, size, size] on a device, each checked as it comes.
 
     Raises:
-        InputError: a frame that is not [3, STAGE_SIZE, STAGE_SIZE], holds NaN or leaves [0, 1].
+        InputError: a frame that is not a square picture, holds NaN or leaves [0, 1].
     """
     for index, frame in enumerate(source.frames(start), start):
         name = f"frame {index}"
         check_pictures(frame[None], name, "[3, H, W]")
-        if frame.shape[-1] != STAGE_SIZE:
-            raise InputError(
-                f"{name}: expected {STAGE_SIZE} x {STAGE_SIZE} pixels, "
-                f"got {frame.shape[-1]} x {frame.shape[-2]}; prepare the video at that size"
-            )
-        yield frame.to(device, torch.float32).clamp(0, 1)
+        yield resized(frame.to(device, torch.float32).clamp(0, 1), size)
 
 
-def to_stage_size(pictures: Tensor) -> Tensor:
-    """[n, 3, H, H] to [n, 3, STAGE_SIZE, STAGE_SIZE]: by area when they shrink, else bilinearly."""
-    if pictures.shape[-1] < STAGE_SIZE:
-        return functional.interpolate(pictures, (STAGE_SIZE, STAGE_SIZE), mode="bilinear")
-    return resize_area(pictures, STAGE_SIZE)
-
-
-def resize_area(pictures: Tensor, size: int) -> Tensor:
-    """Shrink square pictures [..., H, H] to [..., size, size], each pixel by its area."""
+def resized(pictures: Tensor, size: int) -> Tensor:
+    """Square pictures [..., 3, H, H] to [..., 3, size, size]: by area, or up bilinearly."""
     given = pictures.shape[-1]
     if given == size:
         return pictures
+    if given < size:
+        flat = pictures.reshape(-1, *pictures.shape[-3:])
+        flat = functional.interpolate(flat, (size, size), mode="bilinear")
+        return flat.reshape(*pictures.shape[:-2], size, size)
     edges = torch.arange(size + 1, dtype=torch.float64) * given / size
     pixels = torch.arange(given, dtype=torch.float64)
     upper = torch.minimum(edges[1:, None], pixels + 1)

@@ -1,11 +1,9 @@
-"""The four canonical cameras, and the pictures that one stage of the pipeline hands to the next.
-
-Every stage speaks in square pictures of `STAGE_SIZE` pixels, as the released code does.
-"""
+"""The four canonical cameras, and the pictures that one stage of the pipeline hands to the next."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +14,11 @@ from l4gm.geometry.cameras import Cameras, orbit_cameras
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.splat.render import render
 
-STAGE_SIZE = VIEW_SIZE_PX
+STAGE_SIZE = VIEW_SIZE_PX  # width and height of the pictures between the released stages
 NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)  # view 0 is the video's own camera
 
+
+Shrink = Literal["nearest", "area"]
 
 # Networks clamp means to the cube, so that many lie exactly on its faces, and there on the near or
 # far plane of a canonical camera, where rounding would decide what is drawn. Recordings of the
@@ -39,19 +39,23 @@ class InputRig:
 
     Args:
         elevation: degrees above the object of all four cameras.
-        render_size: pixels at which canonical views are drawn, before they are brought to
-            `STAGE_SIZE` by picking the nearest pixel (512 in the released code).
+        size: width and height of the pictures that stages hand on.
+        render_size: pixels at which canonical views are drawn, before they are brought to `size`
+            (512 in the released code).
+        shrink: how: "nearest" picks pixels, as the released code does, "area" takes means.
         device: where cameras and pictures live.
     """
 
     elevation: float = 0.0
+    size: int = STAGE_SIZE
     render_size: int = 512
+    shrink: Shrink = "nearest"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def cameras(self, size: int = STAGE_SIZE, turned_by: float = 0.0) -> Cameras:
+    def cameras(self, size: int | None = None, turned_by: float = 0.0) -> Cameras:
         """[4] the canonical cameras, turned around the object by some degrees of azimuth."""
         azimuths = [azimuth + turned_by for azimuth in VIEW_AZIMUTHS_DEGREES]
-        return orbit(azimuths, self.elevation, size).to(self.device)
+        return orbit(azimuths, self.elevation, size or self.size).to(self.device)
 
     def draw(self, gaussians: Gaussians, views: slice, turned_by: float = 0.0) -> Tensor:
         """Pictures of sets of Gaussians from some of the canonical cameras.
@@ -62,21 +66,21 @@ class InputRig:
             turned_by: degrees added to their azimuths.
 
         Returns:
-            [..., V, 3, STAGE_SIZE, STAGE_SIZE] on white, in [0, 1].
+            [..., V, 3, size, size] on white, in [0, 1].
         """
         cameras = self.cameras(self.render_size, turned_by)[views]
         lead = gaussians.shape
         flat = gaussians.reshape(-1)
         image = render(flat, cameras.expand(len(flat.means), *cameras.shape)).image.clamp(0, 1)
         image = image.reshape(-1, *image.shape[-3:])
-        if self.render_size != STAGE_SIZE:
-            image = functional.interpolate(image, (STAGE_SIZE, STAGE_SIZE), mode="nearest")
+        if self.render_size != self.size:
+            image = functional.interpolate(image, (self.size, self.size), mode=self.shrink)
         return image.reshape(*lead, *cameras.shape, *image.shape[-3:])
 
     def draw_all(self, gaussians: Gaussians, turned_by: float = 0.0) -> Tensor:
-        """[..., 4, 3, STAGE_SIZE, STAGE_SIZE]: the four canonical views."""
+        """[..., 4, 3, size, size]: the four canonical views."""
         return self.draw(gaussians, slice(None), turned_by)
 
     def draw_sides(self, gaussians: Gaussians) -> Tensor:
-        """[..., 3, 3, STAGE_SIZE, STAGE_SIZE]: views 1..3, those the video does not show."""
+        """[..., 3, 3, size, size]: views 1..3, those the video does not show."""
         return self.draw(gaussians, slice(1, None))

@@ -25,7 +25,7 @@ from l4gm.pipeline.first_guess import (
     state_from_aligned_views,
     state_with_missing_views,
 )
-from l4gm.pipeline.frames import FrameSource, check_pictures, checked_frames, to_stage_size
+from l4gm.pipeline.frames import FrameSource, check_pictures, checked_frames, resized
 from l4gm.pipeline.interpolate import RATE, Interpolator, interpolated_length
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import InputRig
@@ -202,7 +202,7 @@ class SequenceStream(Iterator[GaussianSequence]):
     def _generate(self, multiview: MultiViewGenerator, frame: Tensor) -> Tensor:
         views = multiview(frame, elevation=self._stages.rig.elevation, seed=self._stages.seed)
         check_pictures(views, "generated views", "[4, 3, H, W]")
-        return to_stage_size(views.to(frame).clamp(0, 1))
+        return resized(views.to(frame).clamp(0, 1), self._stages.rig.size)
 
     def _timed_step(self, *args: Any) -> tuple[Gaussians, ChunkState]:
         with self.report.stage("reconstruct", self._device):
@@ -210,7 +210,7 @@ class SequenceStream(Iterator[GaussianSequence]):
 
     def _frames(self, start: int) -> Iterator[Tensor]:
         """The checked frames; the time spent waiting for them goes to "prepare"."""
-        frames = checked_frames(self._source, self._device, start)
+        frames = checked_frames(self._source, self._stages.rig.size, self._device, start)
         while True:
             with self.report.stage("prepare", self._device):
                 frame = next(frames, None)

@@ -26,10 +26,10 @@ from l4gm.pipeline.frames import (
     TensorFrames,
     check_fps,
     check_pictures,
-    to_stage_size,
+    resized,
 )
 from l4gm.pipeline.report import PipelineReport, Progress
-from l4gm.pipeline.rig import NUM_VIEWS, InputRig
+from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class VideoTo4D:
         multiview: makes the other views of the first frame; None for none.
         chunk_frames: T, the frames of one forward pass.
         render_size: pixels at which the views that are handed on are drawn.
+        stage_size: width and height of the pictures that stages hand on, frames included; the
+            networks bring them to their own input size.
+        shrink: how drawn views are brought to `stage_size`: "nearest" (released) or "area".
         pairs_per_batch: pairs that are interpolated in one forward pass.
         missing_views: how to start without views, with a network trained for that: from a first
             guess of the "first frame" alone, or with the "first chunk" without views.
@@ -66,6 +69,8 @@ class VideoTo4D:
         chunk_frames: int = 16,
         render_size: int = 512,
         *,
+        stage_size: int = STAGE_SIZE,
+        shrink: Shrink = "nearest",
         pairs_per_batch: int = 4,
         missing_views: MissingViews = "first frame",
         device: torch.device | str | None = None,
@@ -73,6 +78,7 @@ class VideoTo4D:
         for name, value in [
             ("chunk_frames", chunk_frames),
             ("render_size", render_size),
+            ("stage_size", stage_size),
             ("pairs_per_batch", pairs_per_batch),
         ]:
             if value < 1:
@@ -82,6 +88,8 @@ class VideoTo4D:
         self.multiview = multiview
         self.chunk_frames = chunk_frames
         self.render_size = render_size
+        self.stage_size = stage_size
+        self.shrink: Shrink = shrink
         self.pairs_per_batch = pairs_per_batch
         self.missing_views: MissingViews = missing_views
         self.device = torch.device(device) if device is not None else device_of(reconstruction)
@@ -194,7 +202,7 @@ class VideoTo4D:
         known = check_views(views, present)
         self._check_missing(views, known)
         if views is not None:
-            views = to_stage_size(views.float().clamp(0, 1)).to(self.device)
+            views = resized(views.to(self.device, torch.float32).clamp(0, 1), self.stage_size)
         between = self.interpolation if interpolate else None
         if interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
@@ -202,7 +210,13 @@ class VideoTo4D:
             reconstruct=in_device_precision(self.reconstruction, self.device),
             interpolate=between and in_device_precision(between, self.device),
             multiview=self.multiview,
-            rig=InputRig(elevation=elevation, render_size=self.render_size, device=self.device),
+            rig=InputRig(
+                elevation=elevation,
+                size=self.stage_size,
+                render_size=self.render_size,
+                shrink=self.shrink,
+                device=self.device,
+            ),
             chunk_frames=self.chunk_frames,
             pairs_per_batch=self.pairs_per_batch,
             missing_views=self.missing_views,
