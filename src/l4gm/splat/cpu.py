@@ -102,7 +102,7 @@ class _Binned:
     bases: np.ndarray  # [P + 1], where a pair's entries start
     strip_starts: np.ndarray  # [P, strips + 1], from there
     entries: np.ndarray  # [all entries]
-    num_slots: np.ndarray  # [P, N], how many entries a Gaussian has
+    slots: np.ndarray  # [P, N, 2], the first slot of a Gaussian, and their number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,7 +284,7 @@ def _bin(scene: _Scene, projected: _Projected, workspace: Workspace) -> _Binned:
         bases=bases,
         strip_starts=workspace.array("strip_starts", (pairs, strips + 1), np.int64),
         entries=workspace.array("entries", (int(bases[-1]),), np.int64),
-        num_slots=workspace.array("num_slots", (pairs, number), np.int32),
+        slots=workspace.array("slots", (pairs, number, 2), np.int32),
     )
     threads = scene.num_threads(pairs)
     keys = workspace.array("keys", (threads, 2, number), np.uint64)
@@ -298,7 +298,7 @@ def _bin(scene: _Scene, projected: _Projected, workspace: Workspace) -> _Binned:
             counter, pairs, scene.size, scene.grid,
             projected.records, projected.record_ints, projected.depths, chunk_slots, bases,
             keys[worker], histograms[worker], entry_strips[worker], unsorted[worker],
-            cursors[worker], out.strip_starts, out.entries, out.num_slots,
+            cursors[worker], out.strip_starts, out.entries, out.slots,
         )  # fmt: skip
 
     run_workers(work, threads)
@@ -314,7 +314,8 @@ def _composite(
     workspace: Workspace,
 ) -> _Drawn:
     """Stage 4."""
-    assert images.flags.c_contiguous and alphas.flags.c_contiguous
+    assert images.flags.c_contiguous
+    assert alphas.flags.c_contiguous
     tasks = scene.num_pairs * scene.num_strips
     out = _Drawn(
         strip_ends=workspace.array("strip_ends", (scene.num_pairs, scene.num_strips), np.int64),
@@ -366,7 +367,7 @@ def _backward(
         project_backward(
             counter, chunk_tasks, scene.num_views, scene.num_chunks,
             scene.means, scene.quats, scene.scales, scene.opacities, scene.camera_rows,
-            projected.record_ints, binned.num_slots, binned.bases, sums, last_sums, *grads,
+            binned.slots, binned.bases, sums, last_sums, *grads,
         )  # fmt: skip
 
     run_workers(gather, scene.num_threads(chunk_tasks))

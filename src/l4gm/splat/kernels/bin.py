@@ -77,7 +77,7 @@ def _rows_of_columns(record, column, ranges):
 @kernel
 def _emit_entries(
     records, record_ints, order, count, chunk_slots, size, grid,
-    ranges, strips, entries, starts, num_slots,
+    ranges, strips, entries, starts, slots,
 ):  # fmt: skip
     """All entries of a pair in depth order, and their strips; counts both ways."""
     num = 0
@@ -112,7 +112,8 @@ def _emit_entries(
                 starts[strip + 1] += 1
                 num += 1
                 number += 1
-        num_slots[i] = number
+        slots[i, 0] = record_ints[i, rec.FIRST_SLOT]
+        slots[i, 1] = number
     return num
 
 
@@ -125,7 +126,7 @@ def bin_pairs(
     keys, histogram, strips, unsorted, cursors,  # scratch of this thread
     strip_starts,  # out: [P, strips + 1], from the pair's base
     entries,  # out: [all entries], by pair, strip and depth
-    num_slots,  # out: [P, N], how many entries a Gaussian has
+    slots,  # out: [P, N, 2], the first slot of a Gaussian, from the base, and their number
 ):  # fmt: skip
     """Worker: take pairs off the counter; sort each by depth, and its entries by strip."""
     ranges = np.empty(2 * LANES, np.int32)
@@ -135,11 +136,11 @@ def bin_pairs(
             return
         starts = strip_starts[pair]
         starts[:] = 0
-        num_slots[pair, :] = 0
+        slots[pair, :, :] = 0
         order, count = sort_by_depth(depths[pair], keys, histogram)
         num = _emit_entries(
             records[pair], record_ints[pair], order, count, chunk_slots[pair], size, grid,
-            ranges, strips, unsorted, starts, num_slots[pair],
+            ranges, strips, unsorted, starts, slots[pair],
         )  # fmt: skip
         for strip in range(grid[0] * grid[1]):
             starts[strip + 1] += starts[strip]

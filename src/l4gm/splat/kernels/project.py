@@ -62,11 +62,18 @@ def to_camera(camera, means, frame, i):
 
 
 @kernel
-def image_from_world(camera, x, y, z):
-    """J W at a camera-space mean: the derivative of the pixel by the world point, rows u and v."""
-    slope_x = min(max(x / z, camera[rec.SLOPE_X_MIN]), camera[rec.SLOPE_X_MAX])
-    slope_y = min(max(y / z, camera[rec.SLOPE_Y_MIN]), camera[rec.SLOPE_Y_MAX])
-    jx, jy = camera[rec.FOCAL_X] / z, camera[rec.FOCAL_Y] / z
+def clamped_slopes(camera, slope_x, slope_y):
+    """x/z and y/z as the Jacobian takes them."""
+    return (
+        min(max(slope_x, camera[rec.SLOPE_X_MIN]), camera[rec.SLOPE_X_MAX]),
+        min(max(slope_y, camera[rec.SLOPE_Y_MIN]), camera[rec.SLOPE_Y_MAX]),
+    )
+
+
+@kernel
+def image_from_world(camera, slope_x, slope_y, inverse_z):
+    """J W, the derivative of the pixel by the world point, rows u and v; slopes are clamped."""
+    jx, jy = camera[rec.FOCAL_X] * inverse_z, camera[rec.FOCAL_Y] * inverse_z
     return (
         jx * (camera[0] - slope_x * camera[6]),
         jx * (camera[1] - slope_x * camera[7]),
@@ -116,12 +123,15 @@ def _project_to_record(camera, point, m, reach, size, record):
 
     `reach` is the squared Mahalanobis distance up to which alpha is at least the least alpha.
     """
-    x, y, z = point
-    var_x, cov, var_y = covariance_image(half_axes_image(image_from_world(camera, x, y, z), m))
+    inverse_z = 1.0 / point[2]
+    slope_x, slope_y = point[0] * inverse_z, point[1] * inverse_z
+    clamped_x, clamped_y = clamped_slopes(camera, slope_x, slope_y)
+    a = image_from_world(camera, clamped_x, clamped_y, inverse_z)
+    var_x, cov, var_y = covariance_image(half_axes_image(a, m))
     if not (var_x < _MAX_VARIANCE and var_y < _MAX_VARIANCE):
         return 0
-    mean_x = camera[rec.FOCAL_X] * (x / z) + camera[rec.CENTRE_X]
-    mean_y = camera[rec.FOCAL_Y] * (y / z) + camera[rec.CENTRE_Y]
+    mean_x = camera[rec.FOCAL_X] * slope_x + camera[rec.CENTRE_X]
+    mean_y = camera[rec.FOCAL_Y] * slope_y + camera[rec.CENTRE_Y]
     extent_x, extent_y = math.sqrt(reach * var_x), math.sqrt(reach * var_y)
     x0, x1 = pixel_range(mean_x, extent_x, size[0])
     y0, y1 = pixel_range(mean_y, extent_y, size[1])
@@ -154,13 +164,14 @@ def project_chunks(
 ):  # fmt: skip
     """Worker: take (frame, chunk of Gaussians) tasks off the counter; project into all views."""
     near, far = depth_range
+    touched_before = np.zeros(num_views, np.int32)
     while True:
         task = fetch_add(counter, 0)
         if task >= last_task:
             return
         frame, chunk = task // num_chunks, task % num_chunks
         first_pair = frame * num_views
-        bounds[first_pair : first_pair + num_views, chunk] = 0
+        touched_before[:] = 0
         for i in range(chunk * rec.CHUNK, min((chunk + 1) * rec.CHUNK, means.shape[1])):
             depths[first_pair : first_pair + num_views, i] = -1.0
             if not opacities[frame, i] >= ALPHA_MIN:
@@ -180,6 +191,8 @@ def project_chunks(
                 record[rec.RED] = colors[frame, i, 0]
                 record[rec.GREEN] = colors[frame, i, 1]
                 record[rec.BLUE] = colors[frame, i, 2]
-                record_ints[pair, i, rec.FIRST_SLOT] = bounds[pair, chunk]
-                bounds[pair, chunk] += touched
+                # Counted apart: the bounds of other chunks share cache lines with this one's.
+                record_ints[pair, i, rec.FIRST_SLOT] = touched_before[pair - first_pair]
+                touched_before[pair - first_pair] += touched
                 depths[pair, i] = point[2]
+        bounds[first_pair : first_pair + num_views, chunk] = touched_before

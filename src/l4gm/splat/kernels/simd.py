@@ -274,6 +274,26 @@ def store_rounded(typingctx, array, index, value):
     return types.void(array, types.intp, float8), generate
 
 
+@intrinsic
+def add_to_doubles(typingctx, totals, array, index):
+    """Add eight floats of an array to the first eight float64 of another."""
+
+    def generate(context, builder, signature, arguments):
+        doubles = ir.VectorType(ir.DoubleType(), LANES)
+        start = ir.Constant(_I64, 0)
+        target = _element_pointer(context, builder, signature.args[0], arguments[0], start)
+        target = builder.bitcast(target, doubles.as_pointer())
+        source = _element_pointer(context, builder, signature.args[1], *arguments[1:])
+        value = builder.load(builder.bitcast(source, _FLOATS.as_pointer()))
+        total = builder.load(target)
+        value.align, total.align = 4, 8
+        written = builder.store(builder.fadd(total, builder.fpext(value, doubles)), target)
+        written.align = 8
+        return context.get_dummy_value()
+
+    return types.void(totals, array, types.intp), generate
+
+
 def _fold(builder: Any, x: Any, y: Any, low: list[int], high: list[int]) -> Any:
     """The sum of two selections of lanes from x (0 to 7) and y (8 to 15)."""
     return builder.fadd(
