@@ -18,6 +18,7 @@ from torch import Tensor
 
 from l4gm import __version__
 from l4gm.cli.assets import SEQUENCE_NAME, open_asset
+from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.gaussians.ply import write_ply
@@ -84,8 +85,9 @@ class Reconstruction:
         self.progress("load", 1, 1)
         with self._timed("prepare"):
             prepared = self._prepare()
-        self._reconstruct(pipeline, prepared)
-        self._show(prepared)
+        with FrameTape(prepared) as tape:
+            self._reconstruct(pipeline, tape)
+            self._show(tape)
 
     def _generator(self, pipeline: VideoTo4D) -> ImageDream | None:
         """What makes the other views of the first frame, if anything does."""
@@ -132,7 +134,7 @@ class Reconstruction:
                 total,
             )
 
-    def _reconstruct(self, pipeline: VideoTo4D, prepared: PreparedVideo) -> None:
+    def _reconstruct(self, pipeline: VideoTo4D, frames: FrameTape) -> None:
         """The chunk loop, each piece written as it comes."""
         options = self.options
         views: Tensor | None = None
@@ -140,7 +142,7 @@ class Reconstruction:
         if options.views is not None:
             views, present = read_given_views(options.views)
         stream = pipeline.stream(
-            prepared,
+            frames,
             views=views,
             present=None if present is None or present.all() else present,
             interpolate=options.interpolate,
@@ -176,10 +178,10 @@ class Reconstruction:
             "fps": stream.fps,
         }
 
-    def _show(self, prepared: PreparedVideo) -> None:
+    def _show(self, frames: FrameTape) -> None:
         """The input as a small video, the turning object, and the page."""
         with self._timed("input video"):
-            write_video(self.folder / INPUT_NAME, prepared.frames(), prepared.fps)
+            write_video(self.folder / INPUT_NAME, frames.replay(), frames.fps)
         asset = open_asset(self.folder)
         shot = Shot(size=self.options.orbit_size, elevation=self.options.elevation)
         with self._timed("orbit"):
