@@ -126,17 +126,19 @@ def _devices() -> list[dict[str, Any]]:
 
 def _backends() -> list[dict[str, Any]]:
     """The rasterizers, and why one cannot be used."""
-    has_cuda = any(device["name"].startswith("cuda") for device in _devices())
-    has_gsplat = _version("gsplat") is not None
+    import torch
+
+    from l4gm.splat.render import available_backends
+
     reason = None
-    if not has_gsplat:
+    if "gsplat" not in available_backends():
         reason = 'pip install "l4gm[cuda]"'
-    elif not has_cuda:
+    elif not torch.cuda.is_available():
         reason = "needs an NVIDIA GPU"
+    reasons = dict.fromkeys(available_backends()) | {"gsplat": reason}
     return [
-        {"name": "cpu", "usable": True, "reason": None},
-        {"name": "reference", "usable": True, "reason": None},
-        {"name": "gsplat", "usable": reason is None, "reason": reason},
+        {"name": name, "usable": reason is None, "reason": reason}
+        for name, reason in reasons.items()
     ]
 
 
