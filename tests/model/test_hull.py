@@ -5,7 +5,7 @@ import torch
 
 from l4gm.geometry.cameras import RADIUS, orbit_cameras
 from l4gm.geometry.rays import pixel_rays
-from l4gm.model.hull import NUM_STEPS, REACH, hull_distances
+from l4gm.model.hull import NUM_STEPS, REACH, hull_distances, object_color
 
 STEP = 2 * REACH / (NUM_STEPS - 1)
 BALL = 0.4
@@ -75,3 +75,13 @@ def test_shared_and_separate_cameras_agree(rig):
     assert shared.shape == (2, 3, 4, SIZE, SIZE)
     assert torch.equal(shared, separate)
     assert not torch.equal(shared[0, 2], shared[1, 2])
+
+
+def test_the_object_color_is_that_of_the_given_views_without_the_background():
+    pictures = torch.ones(1, 2, 2, 3, 8, 8)
+    color = torch.tensor([0.8, 0.4, 0.2])
+    pictures[:, 0, 0, :, 2:5, 2:5] = color[:, None, None]
+    pictures[:, :, 1] = 0  # absent: has no say
+    mean = object_color(pictures, given(1, 0))
+    assert torch.allclose(mean[0, 0], color)
+    assert torch.allclose(mean[0, 1], torch.full((3,), 0.5))  # nothing but white is seen

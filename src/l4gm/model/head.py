@@ -15,7 +15,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.geometry.rays import pixel_rays
 from l4gm.model.config import L4GMConfig
-from l4gm.model.hull import hull_distances
+from l4gm.model.hull import hull_distances, object_color
 from l4gm.model.inputs import NetworkInput
 
 CHANNELS = {"means": 3, "opacities": 1, "scales": 3, "quats": 4, "colors": 3}
@@ -61,7 +61,7 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
     scene, so that any orbit radius works, or to the visual hull;
-    colour = sigmoid(2 y + logit(pixel)). On a coarser grid than the config's (training starts
+    colour = sigmoid(2 y + logit(pixel)); pixels of absent views have the object's mean colour. On a coarser grid than the config's (training starts
     at half size) the scales grow with the cell, so that weights carry over between sizes.
 
     Args:
@@ -74,14 +74,16 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     size = inputs.colors.shape[-1] // config.pixels_per_splat
     origins, directions = (r.flatten(2, 4) for r in pixel_rays(inputs.cameras.resized(size)))
     distance = origins.norm(dim=-1, keepdim=True)
+    views = len(inputs.present[0])
+    colors = inputs.colors.float().unflatten(0, (batch, frames, views))
     if config.ray_start == "hull":
-        views = len(inputs.present[0])
-        colors = inputs.colors.float().unflatten(0, (batch, frames, views))
         distance = hull_distances(colors, inputs.present, inputs.cameras, size).flatten(2)[
             ..., None
         ]
     distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
-    pixels = F.avg_pool2d(inputs.colors.float(), config.pixels_per_splat)
+    guess = object_color(colors, inputs.present)[:, :, None, :, None, None]
+    colors = torch.where(inputs.present[:, None, :, None, None, None], colors, guess)
+    pixels = F.avg_pool2d(colors.flatten(0, 2), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
     unit = SCALE_UNIT * config.splat_size / size
     return Gaussians(

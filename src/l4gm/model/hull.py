@@ -1,4 +1,6 @@
-"""Where along its pixel's ray a splat starts: at the visual hull of the given views.
+"""What the silhouettes of the given views tell before anything is learned.
+
+Above all where along its pixel's ray a splat starts: at the visual hull of the given views.
 
 A small network needs a long time to learn that silhouettes seen from the side bound the depth;
 geometry says it at once (Laurentini, 1994). The start is no more than that: white parts of an
@@ -26,6 +28,32 @@ TOLERANCE = 0.15
 LEAST_AGREEMENT = 0.5
 
 
+def object_masks(colors: Tensor, present: Tensor) -> Tensor:
+    """How much of the object each pixel of a given view shows: what is not white.
+
+    Args:
+        colors: [B, T, V, 3, H, W] in [0, 1] on white.
+        present: [B, V] bool; absent views show nothing.
+
+    Returns:
+        [B, T, V, H, W] in [0, 1]
+    """
+    masks = ((1 - colors.amin(3)) * MASK_GAIN).clamp(0, 1)
+    return masks * present[:, None, :, None, None].to(masks.dtype)
+
+
+def object_color(colors: Tensor, present: Tensor) -> Tensor:
+    """[B, T, 3]: mean colour of the object in the given views of each frame; grey if none is seen.
+
+    Args:
+        colors, present: as in `object_masks`.
+    """
+    masks = object_masks(colors, present)[:, :, :, None]
+    area = masks.sum((2, 4, 5))
+    mean = (colors * masks).sum((2, 4, 5)) / area.clamp(min=1e-6)
+    return torch.where(area > 0.5, mean, 0.5)
+
+
 @torch.no_grad()
 def hull_distances(colors: Tensor, present: Tensor, cameras: Cameras, size: int) -> Tensor:
     """Distance along each ray at which it first enters what most other given views see as object.
@@ -43,8 +71,7 @@ def hull_distances(colors: Tensor, present: Tensor, cameras: Cameras, size: int)
         [B, T, V, size, size]
     """
     batch, frames, views = colors.shape[:3]
-    masks = ((1 - colors.amin(3)) * MASK_GAIN).clamp(0, 1)
-    masks = masks * present[:, None, :, None, None].to(masks.dtype)
+    masks = object_masks(colors, present)
     if cameras.shape[:2] == (1, 1):
         together = masks.flatten(0, 1)
         distances = _shared_cameras(together, cameras.reshape(views), size)
