@@ -61,8 +61,9 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
     scene, so that any orbit radius works, or to the visual hull;
-    colour = sigmoid(2 y + logit(pixel)); pixels of absent views have the object's mean colour. On a coarser grid than the config's (training starts
-    at half size) the scales grow with the cell, so that weights carry over between sizes.
+    colour = sigmoid(2 y + logit(pixel)), where pixels of absent views have the object's mean colour.
+    On a coarser grid than the config's (training starts at half size) the scales grow with the
+    cell, so that weights carry over between sizes.
 
     Args:
         features: [B, T, N, 14] float32.
