@@ -185,7 +185,8 @@ def measure_section(
 
 
 HEADER = (
-    "| section | backend | Gaussians | px | views | threads | forward ms/view | backward ms/view |\n"
+    "| section | backend | Gaussians | px | views | threads | forward ms/view "
+    "| backward ms/view |\n"
     "|---|---|--:|--:|--:|--:|--:|--:|"
 )
 

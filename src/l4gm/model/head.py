@@ -61,7 +61,7 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
     scene, so that any orbit radius works, or to the visual hull;
-    colour = sigmoid(2 y + logit(pixel)), where pixels of absent views have the object's mean colour.
+    colour = sigmoid(2 y + logit(pixel)), absent views' pixels being the object's mean colour.
     On a coarser grid than the config's (training starts at half size) the scales grow with the
     cell, so that weights carry over between sizes.
 
