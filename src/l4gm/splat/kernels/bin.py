@@ -6,7 +6,7 @@ import numpy as np
 
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
-from l4gm.splat.kernels.project import pixel_range
+from l4gm.splat.kernels.project import strip_box
 from l4gm.splat.kernels.simd import (
     LANES,
     both,
@@ -86,17 +86,15 @@ def _emit_entries(
             prefetch_row(records, np.int64(order[place + _AHEAD] & _LOW_WORD))
         i = np.int64(order[place] & _LOW_WORD)
         record_ints[i, rec.FIRST_SLOT] += chunk_slots[i // rec.CHUNK]
-        mean_x = np.float64(records[i, rec.MEAN_X]) + np.float64(records[i, rec.FRACTION_X])
-        x0, x1 = pixel_range(mean_x, np.float64(records[i, rec.EXTENT_X]), size[0])
-        column0, column1 = x0 >> rec.STRIP_WIDTH_LOG2, x1 >> rec.STRIP_WIDTH_LOG2
+        column0, column1, least_y, most_y = strip_box(records[i], size)
         mean_row = np.int64(records[i, rec.MEAN_Y])
         number = 0
         for column in range(column0, column1 + 1):
             lane = (column - column0) % LANES
             if lane == 0:
                 _rows_of_columns(records[i], column, ranges)
-            y0 = max(mean_row + ranges[lane], 0)
-            y1 = min(mean_row + ranges[LANES + lane], size[1])
+            y0 = max(mean_row + ranges[lane], least_y)
+            y1 = min(mean_row + ranges[LANES + lane], most_y + 1)
             if y1 <= y0:
                 continue
             for row in range(y0 >> rec.STRIP_ROWS_LOG2, ((y1 - 1) >> rec.STRIP_ROWS_LOG2) + 1):

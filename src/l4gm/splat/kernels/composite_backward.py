@@ -26,7 +26,6 @@ from l4gm.splat.kernels.composite import (
 from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.simd import (
     LANES,
-    any_lane,
     both,
     count_trailing_zeros,
     exp2,
@@ -34,6 +33,7 @@ from l4gm.splat.kernels.simd import (
     lane_numbers,
     less_equal,
     load,
+    mask_bits,
     minimum,
     multiply_add,
     prefetch_row,
@@ -87,7 +87,7 @@ def _reached_rows(rows, num_rows, number):
     """The word of rows with a pixel where the entry of this number was drawn, or one behind it."""
     word = np.uint64(0)
     for row in range(num_rows):
-        if any_lane(less_equal(splat(_f32(number)), load(rows, row * ROW_FLOATS + 5 * LANES))):
+        if mask_bits(less_equal(splat(_f32(number)), load(rows, row * ROW_FLOATS + 5 * LANES))):
             word |= np.uint64(1) << np.uint64(row)
     return word
 

@@ -1,7 +1,7 @@
-"""Backward of stages 1 and 2: from the slots of a Gaussian, in all views, to its own parameters.
+"""Backward of stage 1: from the slots of the Gaussians, in all views, to their own parameters.
 
-Symbols as in the forward: V = A M with A = J W and M = R S; r = var_y - SLANT cov_xy.
-Everything here is float64 until it is written.
+Symbols as in the forward, and r = var_y - SLANT cov_xy. Eight Gaussians at a time, in float64 until
+the gradients are written.
 """
 
 from __future__ import annotations
@@ -9,32 +9,65 @@ from __future__ import annotations
 import numpy as np
 
 from l4gm.splat.kernels import records as rec
-from l4gm.splat.kernels.jit import kernel
+from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.project import (
+    BLOCK_QUAT,
+    BLOCK_ROWS,
     clamped_slopes,
     covariance_image,
     half_axes_image,
-    half_axes_world,
     image_from_world,
+    read_block,
     rotation_matrix,
+    scale_columns,
     to_camera,
 )
-from l4gm.splat.kernels.simd import add_to_doubles, fetch_add
+from l4gm.splat.kernels.simd import (
+    LANES,
+    equal,
+    fetch_add,
+    greater,
+    load,
+    load_widened,
+    splat_double,
+    square_root,
+    store,
+    where,
+)
+
+# Rows of the totals of a block in one view: the nine sums, and 1 where a Gaussian is seen.
+_SUM_S_EE, _SEEN = rec.SLOT_SIZE, rec.SLOT_SIZE + 1
+_TOTAL_ROWS = rec.SLOT_SIZE + 2
+
+# Rows of a block's gradients: as the parameters come, one number of eight Gaussians a row.
+_MEAN, _QUAT, _SCALE, _COLOR, _OPACITY = 0, 3, 7, 10, 13
+_GRAD_ROWS = 14
 
 
-@kernel
-def _add_slots(sums, last_sums, first, count, total):
-    """total[0..8] = the nine sums over a Gaussian's slots of one view."""
-    total[:] = 0.0
-    last = 0.0
-    for slot in range(first, first + count):
-        add_to_doubles(total, sums, slot * rec.SLOT_SIZE)
-        last += np.float64(last_sums[slot])
-    total[rec.SLOT_SIZE] = last
+@kernel(fastmath=VECTOR_MATH)
+def _read_totals(sums, last_sums, base, slots, span, line, totals):
+    """Add up the slots of eight Gaussians in one view; returns whether there are any."""
+    found = False
+    for lane in range(LANES):
+        i = span[0] + lane
+        count = slots[i, 1] if i < span[1] else 0
+        total, last_total = splat_double(0.0), 0.0
+        if count > 0:
+            found = True
+            first = base + slots[i, 0]
+            for slot in range(first, first + count):
+                total = total + load_widened(sums, slot * rec.SLOT_SIZE)
+                last_total += np.float64(last_sums[slot])
+        store(line, 0, total)
+        for k in range(rec.SLOT_SIZE):
+            totals[k * LANES + lane] = line[k]
+        totals[_SUM_S_EE * LANES + lane] = last_total
+        totals[_SEEN * LANES + lane] = 1.0 if count > 0 else 0.0
+    return found
 
 
-@kernel
-def _grad_image_space(total, covariance):
+@kernel(fastmath=VECTOR_MATH)
+def _grad_image_space(totals, covariance):
     """From the sums: gradients of mean x, mean y, var_x, cov_xy, var_y.
 
     sigma = dx^2 / (2 var_x) + e^2 / (2 r), e = dy - slant dx, and s = -dL/dsigma.
@@ -43,11 +76,11 @@ def _grad_image_space(total, covariance):
     inverse_x = 1.0 / var_x
     slant = cov * inverse_x
     inverse_r = 1.0 / (var_y - slant * cov)
-    s_e = total[rec.SUM_S_E] * inverse_r
-    grad_slant = total[rec.SUM_S_E_DX] * inverse_r * inverse_x
-    grad_r = 0.5 * total[rec.SLOT_SIZE] * inverse_r * inverse_r
-    s_dx = total[rec.SUM_S_DX] * inverse_x
-    grad_var_x = 0.5 * total[rec.SUM_S_DX2] * inverse_x * inverse_x
+    s_e = load(totals, rec.SUM_S_E * LANES) * inverse_r
+    grad_slant = load(totals, rec.SUM_S_E_DX * LANES) * inverse_r * inverse_x
+    grad_r = 0.5 * load(totals, _SUM_S_EE * LANES) * inverse_r * inverse_r
+    s_dx = load(totals, rec.SUM_S_DX * LANES) * inverse_x
+    grad_var_x = 0.5 * load(totals, rec.SUM_S_DX2 * LANES) * inverse_x * inverse_x
     return (
         s_dx - slant * s_e,
         s_e,
@@ -57,7 +90,7 @@ def _grad_image_space(total, covariance):
     )
 
 
-@kernel
+@kernel(fastmath=VECTOR_MATH)
 def _grad_camera_point(camera, point, slopes, grad_a, grad_mean_x, grad_mean_y):
     """Gradient of the camera-space mean, from the image mean and from A (six numbers)."""
     fx, fy = camera[rec.FOCAL_X], camera[rec.FOCAL_Y]
@@ -69,26 +102,30 @@ def _grad_camera_point(camera, point, slopes, grad_a, grad_mean_x, grad_mean_y):
     along_zx = grad_a[0] * camera[6] + grad_a[1] * camera[7] + grad_a[2] * camera[8]
     along_zy = grad_a[3] * camera[6] + grad_a[4] * camera[7] + grad_a[5] * camera[8]
     grad_inverse = fx * (along_x - clamped_x * along_zx) + fy * (along_y - clamped_y * along_zy)
-    grad_slope_x, grad_slope_y = fx * grad_mean_x, fy * grad_mean_y
-    if clamped_x == slope_x:
-        grad_slope_x -= fx * inverse * along_zx
-    if clamped_y == slope_y:
-        grad_slope_y -= fy * inverse * along_zy
-    grad_inverse += grad_slope_x * point[0] + grad_slope_y * point[1]
-    return grad_slope_x * inverse, grad_slope_y * inverse, -grad_inverse * inverse * inverse
+    zero = splat_double(0.0)
+    grad_slope_x = fx * (grad_mean_x - where(equal(clamped_x, slope_x), inverse * along_zx, zero))
+    grad_slope_y = fy * (grad_mean_y - where(equal(clamped_y, slope_y), inverse * along_zy, zero))
+    grad_inverse = grad_inverse + grad_slope_x * point[0] + grad_slope_y * point[1]
+    return (
+        grad_slope_x * inverse,
+        grad_slope_y * inverse,
+        0.0 - grad_inverse * inverse * inverse,
+    )
 
 
-@kernel
-def _add_view(camera, means, frame, i, m, total, grad_mean, grad_m):
-    """One view's part added to the gradients of the world mean (3) and of M (9), both tuples."""
-    point = to_camera(camera, means, frame, i)
-    inverse_z = 1.0 / point[2]
+@kernel(fastmath=VECTOR_MATH)
+def _add_view(camera, block, m, totals, grad_mean, grad_m):
+    """One view's part added to the gradients of the world means (3) and of M (9), both tuples."""
+    point = to_camera(camera, block)
+    # An unseen Gaussian has no totals, but may lie at depth zero; nothing times infinity is not 0.
+    seen = equal(load(totals, _SEEN * LANES), splat_double(1.0))
+    inverse_z = where(seen, 1.0 / point[2], splat_double(1.0))
     slopes = point[0] * inverse_z, point[1] * inverse_z, inverse_z
     clamped_x, clamped_y = clamped_slopes(camera, slopes[0], slopes[1])
     a = image_from_world(camera, clamped_x, clamped_y, inverse_z)
     v = half_axes_image(a, m)
     grad_mean_x, grad_mean_y, grad_var_x, grad_cov, grad_var_y = _grad_image_space(
-        total, covariance_image(v)
+        totals, covariance_image(v)
     )
     grad_u = (
         2.0 * grad_var_x * v[0] + grad_cov * v[3],
@@ -131,47 +168,68 @@ def _add_view(camera, means, frame, i, m, total, grad_mean, grad_m):
     )
 
 
-@kernel
-def _write_shape_grads(quats, scales, frame, i, grad_m, grad_quats, grad_scales):
-    """Gradients of the quaternion (of any length) and the scales from that of M = R S."""
+@kernel(fastmath=VECTOR_MATH)
+def _write_shape_grads(block, r, g, grads):
+    """Gradients of quaternions (of any length) and scales from g, that of M = R S."""
+    store(grads, _SCALE * LANES, g[0] * r[0] + g[3] * r[3] + g[6] * r[6])
+    store(grads, (_SCALE + 1) * LANES, g[1] * r[1] + g[4] * r[4] + g[7] * r[7])
+    store(grads, (_SCALE + 2) * LANES, g[2] * r[2] + g[5] * r[5] + g[8] * r[8])
+    h = scale_columns(g, block)  # the gradient of R
     w, x, y, z = (
-        np.float64(quats[frame, i, 0]),
-        np.float64(quats[frame, i, 1]),
-        np.float64(quats[frame, i, 2]),
-        np.float64(quats[frame, i, 3]),
+        load(block, BLOCK_QUAT * LANES),
+        load(block, (BLOCK_QUAT + 1) * LANES),
+        load(block, (BLOCK_QUAT + 2) * LANES),
+        load(block, (BLOCK_QUAT + 3) * LANES),
     )
-    sx = np.float64(scales[frame, i, 0])
-    sy = np.float64(scales[frame, i, 1])
-    sz = np.float64(scales[frame, i, 2])
-    r, g = rotation_matrix(w, x, y, z), grad_m
-    grad_scales[frame, i, 0] = g[0] * r[0] + g[3] * r[3] + g[6] * r[6]
-    grad_scales[frame, i, 1] = g[1] * r[1] + g[4] * r[4] + g[7] * r[7]
-    grad_scales[frame, i, 2] = g[2] * r[2] + g[5] * r[5] + g[8] * r[8]
-    # The gradient of R.
-    h = (
-        g[0] * sx, g[1] * sy, g[2] * sz,
-        g[3] * sx, g[4] * sy, g[5] * sz,
-        g[6] * sx, g[7] * sy, g[8] * sz,
-    )  # fmt: skip
     square = w * w + x * x + y * y + z * z
-    inverse = 1.0 / np.sqrt(square) if square > 0.0 else 0.0
+    zero = splat_double(0.0)
+    inverse = where(greater(square, zero), 1.0 / square_root(square), zero)
     w, x, y, z = w * inverse, x * inverse, y * inverse, z * inverse
-    grad_w = 2.0 * (x * (h[7] - h[5]) + y * (h[2] - h[6]) + z * (h[3] - h[1]))
-    grad_x = 2.0 * (
-        y * (h[1] + h[3]) + z * (h[2] + h[6]) + w * (h[7] - h[5]) - 2.0 * x * (h[4] + h[8])
-    )
-    grad_y = 2.0 * (
-        x * (h[1] + h[3]) + z * (h[5] + h[7]) + w * (h[2] - h[6]) - 2.0 * y * (h[0] + h[8])
-    )
-    grad_z = 2.0 * (
-        x * (h[2] + h[6]) + y * (h[5] + h[7]) + w * (h[3] - h[1]) - 2.0 * z * (h[0] + h[4])
-    )
+    skew_x, skew_y, skew_z = h[7] - h[5], h[2] - h[6], h[3] - h[1]
+    even_x, even_y, even_z = h[5] + h[7], h[2] + h[6], h[1] + h[3]
+    grad_w = x * skew_x + y * skew_y + z * skew_z
+    grad_x = y * even_z + z * even_y + w * skew_x - 2.0 * x * (h[4] + h[8])
+    grad_y = x * even_z + z * even_x + w * skew_y - 2.0 * y * (h[0] + h[8])
+    grad_z = x * even_y + y * even_x + w * skew_z - 2.0 * z * (h[0] + h[4])
     # The length does not matter, so the gradient has no part along the quaternion.
     along = grad_w * w + grad_x * x + grad_y * y + grad_z * z
-    grad_quats[frame, i, 0] = (grad_w - along * w) * inverse
-    grad_quats[frame, i, 1] = (grad_x - along * x) * inverse
-    grad_quats[frame, i, 2] = (grad_y - along * y) * inverse
-    grad_quats[frame, i, 3] = (grad_z - along * z) * inverse
+    twice = 2.0 * inverse
+    store(grads, _QUAT * LANES, (grad_w - along * w) * twice)
+    store(grads, (_QUAT + 1) * LANES, (grad_x - along * x) * twice)
+    store(grads, (_QUAT + 2) * LANES, (grad_y - along * y) * twice)
+    store(grads, (_QUAT + 3) * LANES, (grad_z - along * z) * twice)
+
+
+@kernel(fastmath=VECTOR_MATH)
+def _grad_block(cameras, pairs, slots, bases, sums, last_sums, span, block, buffers):
+    """Gradients of eight Gaussians, over all views; returns whether any was seen."""
+    line, totals, grads = buffers
+    r = rotation_matrix(block)
+    m = scale_columns(r, block)
+    zero = splat_double(0.0)
+    grad_mean = (zero, zero, zero)
+    grad_m = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    red, green, blue, sum_s = zero, zero, zero, zero
+    seen = False
+    for pair in range(pairs[0], pairs[1]):
+        if not _read_totals(sums, last_sums, bases[pair], slots[pair], span, line, totals):
+            continue
+        seen = True
+        red = red + load(totals, rec.SUM_RED * LANES)
+        green = green + load(totals, rec.SUM_GREEN * LANES)
+        blue = blue + load(totals, rec.SUM_BLUE * LANES)
+        sum_s = sum_s + load(totals, rec.SUM_S * LANES)
+        grad_mean, grad_m = _add_view(cameras[pair], block, m, totals, grad_mean, grad_m)
+    if seen:
+        _write_shape_grads(block, r, grad_m, grads)
+        store(grads, _MEAN * LANES, grad_mean[0])
+        store(grads, (_MEAN + 1) * LANES, grad_mean[1])
+        store(grads, (_MEAN + 2) * LANES, grad_mean[2])
+        store(grads, _COLOR * LANES, red)
+        store(grads, (_COLOR + 1) * LANES, green)
+        store(grads, (_COLOR + 2) * LANES, blue)
+        store(grads, _OPACITY * LANES, sum_s)
+    return seen
 
 
 @kernel
@@ -183,39 +241,30 @@ def project_backward(
     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors,  # out, zero where unseen
 ):  # fmt: skip
     """Worker: take (frame, chunk of Gaussians) tasks off the counter; write their gradients."""
-    total = np.empty(rec.SLOT_SIZE + 1)
+    block = np.zeros(BLOCK_ROWS * LANES)
+    grads = np.zeros(_GRAD_ROWS * LANES)
+    buffers = np.zeros(LANES), np.zeros(_TOTAL_ROWS * LANES), grads
     while True:
         task = fetch_add(counter, 0)
         if task >= last_task:
             return
         frame, chunk = task // num_chunks, task % num_chunks
-        for i in range(chunk * rec.CHUNK, min((chunk + 1) * rec.CHUNK, means.shape[1])):
-            grad_mean = (0.0, 0.0, 0.0)
-            grad_m = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-            red, green, blue, sum_s = 0.0, 0.0, 0.0, 0.0
-            seen = False
-            for pair in range(frame * num_views, (frame + 1) * num_views):
-                count = slots[pair, i, 1]
-                if count == 0:
-                    continue
-                if not seen:
-                    m = half_axes_world(quats, scales, frame, i)
-                    seen = True
-                _add_slots(sums, last_sums, bases[pair] + slots[pair, i, 0], count, total)
-                sum_s += total[rec.SUM_S]
-                red += total[rec.SUM_RED]
-                green += total[rec.SUM_GREEN]
-                blue += total[rec.SUM_BLUE]
-                grad_mean, grad_m = _add_view(
-                    cameras[pair], means, frame, i, m, total, grad_mean, grad_m
-                )
-            if not seen:
+        pairs = frame * num_views, (frame + 1) * num_views
+        last = min((chunk + 1) * rec.CHUNK, means.shape[1])
+        for first in range(chunk * rec.CHUNK, last, LANES):
+            span = first, min(first + LANES, last)
+            read_block(means, quats, scales, frame, first, block)
+            if not _grad_block(cameras, pairs, slots, bases, sums, last_sums, span, block, buffers):
                 continue
-            _write_shape_grads(quats, scales, frame, i, grad_m, grad_quats, grad_scales)
-            # s carries a factor alpha, which is the opacity times the Gaussian.
-            grad_opacities[frame, i] = sum_s / np.float64(opacities[frame, i])
-            grad_colors[frame, i, 0] = red
-            grad_colors[frame, i, 1] = green
-            grad_colors[frame, i, 2] = blue
-            for axis in range(3):
-                grad_means[frame, i, axis] = grad_mean[axis]
+            for i in range(span[0], span[1]):
+                lane = i - first
+                for k in range(3):
+                    grad_means[frame, i, k] = grads[(_MEAN + k) * LANES + lane]
+                    grad_scales[frame, i, k] = grads[(_SCALE + k) * LANES + lane]
+                    grad_colors[frame, i, k] = grads[(_COLOR + k) * LANES + lane]
+                for k in range(4):
+                    grad_quats[frame, i, k] = grads[(_QUAT + k) * LANES + lane]
+                # s carries a factor alpha, which is the opacity times the Gaussian.
+                sum_s = grads[_OPACITY * LANES + lane]
+                if sum_s != 0.0:
+                    grad_opacities[frame, i] = sum_s / np.float64(opacities[frame, i])

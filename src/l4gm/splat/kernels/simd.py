@@ -1,9 +1,11 @@
-"""Eight-lane float32 vectors inside Numba, from LLVM's vector types.
+"""Eight-lane vectors inside Numba, from LLVM's vector types.
 
 Numba leaves loops over eight numbers scalar as soon as their body is large; these types make the
-vectors explicit. LLVM maps them to whatever the machine has (two SSE or NEON registers, one AVX).
+vectors explicit. LLVM maps them to whatever the machine has (for eight float32 one AVX register, or
+two of SSE or NEON).
 
-`Float8` values add, subtract, multiply and divide with the usual operators.
+`float8` and `double8` values add, subtract, multiply and divide with the usual operators; a
+`double8` also with a float64, which stands for itself in all lanes.
 """
 
 from __future__ import annotations
@@ -25,44 +27,27 @@ LANES = 8
 intrinsic: Any = _numba_intrinsic
 
 _FLAGS = ("contract", "nsz")
-_F32, _I64, _I32, _I8, _I1 = ir.FloatType(), *(ir.IntType(bits) for bits in (64, 32, 8, 1))
-_FLOATS = ir.VectorType(_F32, LANES)
-_INTS = ir.VectorType(_I32, LANES)
-_BITS = ir.VectorType(_I1, LANES)
+_F32, _F64 = ir.FloatType(), ir.DoubleType()
+_I64, _I32, _I8, _I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
+_FLOATS, _DOUBLES, _INTS, _BITS = (ir.VectorType(kind, LANES) for kind in (_F32, _F64, _I32, _I1))
 _SIGN_BIT = -(1 << 31)
 
 # Adding this to a float rounds it to the nearest integer, in the low bits of the mantissa.
 _ROUNDER = 1.5 * 2.0**23
 
 
-class Float8Type(types.Type):
-    """Eight float32."""
-
-    def __init__(self) -> None:
-        super().__init__(name="Float8")
+class Vector8(types.Type):
+    """Numba's type of eight lanes."""
 
 
-class Mask8Type(types.Type):
-    """Eight booleans."""
-
-    def __init__(self) -> None:
-        super().__init__(name="Mask8")
+float8, double8, mask8 = Vector8("Float8"), Vector8("Double8"), Vector8("Mask8")
+_REPRESENTATION = {"Float8": _FLOATS, "Double8": _DOUBLES, "Mask8": _BITS}
 
 
-float8 = Float8Type()
-mask8 = Mask8Type()
-
-
-@register_model(Float8Type)
-class _Float8Model(models.PrimitiveModel):
+@register_model(Vector8)
+class _Vector8Model(models.PrimitiveModel):
     def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _FLOATS)
-
-
-@register_model(Mask8Type)
-class _Mask8Model(models.PrimitiveModel):
-    def __init__(self, manager: Any, numba_type: Any) -> None:
-        super().__init__(manager, numba_type, _BITS)
+        super().__init__(manager, numba_type, _REPRESENTATION[numba_type.name])
 
 
 # Building blocks of the code generators
@@ -81,9 +66,15 @@ def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
+def _call_on_vectors(builder: Any, name: str, *vectors: Any) -> Any:
+    """Call one of LLVM's own functions, lane by lane."""
+    suffix = "f32" if vectors[0].type == _FLOATS else "f64"
+    return _call(builder, f"llvm.{name}.v{LANES}{suffix}", vectors[0].type, *vectors)
+
+
 def _multiply_add(builder: Any, x: Any, y: Any, z: Any) -> Any:
     # fmuladd, not fma: without the instruction it becomes two operations instead of library calls.
-    return _call(builder, f"llvm.fmuladd.v{LANES}f32", _FLOATS, x, y, z)
+    return _call_on_vectors(builder, "fmuladd", x, y, z)
 
 
 def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -91,18 +82,24 @@ def _element_pointer(context: Any, builder: Any, array_type: Any, array: Any, in
     return builder.gep(data, [index])
 
 
-def _vector_function(emit: Callable[..., Any], result: Any, arguments: tuple[Any, ...]) -> Any:
-    """An intrinsic of one to three vectors from a function that emits its code."""
-    signature = result(*arguments)
+def _vector_function(emit: Callable[..., Any], num_arguments: int, result: Any = None) -> Any:
+    """An intrinsic from a function that emits its code; the result is of the last one's type."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return emit(builder, *values)
 
-    if len(arguments) == 1:
-        return intrinsic(lambda typingctx, x: (signature, generate))
-    if len(arguments) == 2:
-        return intrinsic(lambda typingctx, x, y: (signature, generate))
-    return intrinsic(lambda typingctx, x, y, z: (signature, generate))
+    def typed(*arguments: Any) -> Any:
+        if not all(isinstance(argument, Vector8) for argument in arguments):
+            return None
+        return (arguments[-1] if result is None else result)(*arguments), generate
+
+    return intrinsic(
+        {
+            1: lambda typingctx, x: typed(x),
+            2: lambda typingctx, x, y: typed(x, y),
+            3: lambda typingctx, x, y, z: typed(x, y, z),
+        }[num_arguments]
+    )
 
 
 def _compare(symbol: str) -> Callable[..., Any]:
@@ -122,10 +119,6 @@ def _all_signs_set(builder: Any, x: Any) -> Any:
     negative = builder.icmp_signed("<", builder.bitcast(x, _INTS), _int_constant(0))
     bits = builder.bitcast(negative, _I8)
     return builder.icmp_unsigned("==", bits, ir.Constant(_I8, (1 << LANES) - 1))
-
-
-def _any_lane(builder: Any, mask: Any) -> Any:
-    return builder.icmp_unsigned("!=", builder.bitcast(mask, _I8), ir.Constant(_I8, 0))
 
 
 def _exp2_coefficients(degree: int) -> list[float]:
@@ -163,28 +156,46 @@ def _sum_lanes(builder: Any, x: Any) -> Any:
 
 # Operations on vectors. Comparisons are false where either side is not a number.
 
-multiply_add = _vector_function(_multiply_add, float8, (float8, float8, float8))  # x * y + z
-minimum = _vector_function(_choose("<"), float8, (float8, float8))  # y where x is not a number
-maximum = _vector_function(_choose(">"), float8, (float8, float8))  # y where x is not a number
-less_equal = _vector_function(_compare("<="), mask8, (float8, float8))
-greater = _vector_function(_compare(">"), mask8, (float8, float8))
-both = _vector_function(lambda b, x, y: b.and_(x, y), mask8, (mask8, mask8))
-without = _vector_function(lambda b, x, y: b.and_(x, b.not_(y)), mask8, (mask8, mask8))  # x, not y
-where = _vector_function(lambda b, m, x, y: b.select(m, x, y), float8, (mask8, float8, float8))
-absolute = _vector_function(
-    lambda b, x: _call(b, f"llvm.fabs.v{LANES}f32", _FLOATS, x), float8, (float8,)
+multiply_add = _vector_function(_multiply_add, 3)  # x * y + z
+minimum = _vector_function(_choose("<"), 2)  # y where x is not a number
+maximum = _vector_function(_choose(">"), 2)  # y where x is not a number
+absolute = _vector_function(lambda b, x: _call_on_vectors(b, "fabs", x), 1)
+square_root = _vector_function(lambda b, x: _call_on_vectors(b, "sqrt", x), 1)
+floor = _vector_function(lambda b, x: _call_on_vectors(b, "floor", x), 1)
+ceiling = _vector_function(lambda b, x: _call_on_vectors(b, "ceil", x), 1)
+equal = _vector_function(_compare("=="), 2, mask8)
+less_equal = _vector_function(_compare("<="), 2, mask8)
+greater = _vector_function(_compare(">"), 2, mask8)
+both = _vector_function(lambda b, x, y: b.and_(x, y), 2)
+without = _vector_function(lambda b, x, y: b.and_(x, b.not_(y)), 2)  # x and not y
+where = _vector_function(lambda b, mask, x, y: b.select(mask, x, y), 3)
+mask_bits = _vector_function(  # one bit for each lane, the first lowest
+    lambda b, mask: b.zext(b.bitcast(mask, _I8), _I64), 1, types.uint64
 )
-square_root = _vector_function(
-    lambda b, x: _call(b, f"llvm.sqrt.v{LANES}f32", _FLOATS, x), float8, (float8,)
-)
+
+# On float8 only:
 # 2^x for -126 <= x < 128; below that the result is arbitrary (never a trap).
-exp2 = _vector_function(_exp2, float8, (float8,))
+exp2 = _vector_function(_exp2, 1)
 # x with its sign bit set where the mask holds.
-set_sign = _vector_function(_set_sign, float8, (float8, mask8))
-all_signs_set = _vector_function(_all_signs_set, types.boolean, (float8,))
-any_lane = _vector_function(_any_lane, types.boolean, (mask8,))
+set_sign = _vector_function(_set_sign, 2, float8)
+all_signs_set = _vector_function(_all_signs_set, 1, types.boolean)
 # The sum of the eight lanes, always in the same order.
-sum_lanes = _vector_function(_sum_lanes, types.float32, (float8,))
+sum_lanes = _vector_function(_sum_lanes, 1, types.float32)
+
+
+def _define_operator(symbol: Any, instruction: str) -> None:
+    function = _vector_function(lambda b, x, y: getattr(b, instruction)(x, y, flags=_FLAGS), 2)
+
+    @overload(symbol)
+    def vector_operator(x, y):
+        if isinstance(x, Vector8) and isinstance(y, Vector8):
+            return lambda x, y: function(x, y)
+        if x == double8 and y == types.float64:
+            return lambda x, y: function(x, splat_double(y))
+        if x == types.float64 and y == double8:
+            return lambda x, y: function(splat_double(x), y)
+        return None
+
 
 for _symbol, _instruction in (
     (operator.add, "fadd"),
@@ -192,22 +203,16 @@ for _symbol, _instruction in (
     (operator.mul, "fmul"),
     (operator.truediv, "fdiv"),
 ):
-
-    def _define_operator(symbol: Any, instruction: str) -> None:
-        function = _vector_function(
-            lambda b, x, y: getattr(b, instruction)(x, y, flags=_FLAGS), float8, (float8, float8)
-        )
-
-        @overload(symbol)
-        def float8_operator(x, y):
-            if isinstance(x, Float8Type) and isinstance(y, Float8Type):
-                return lambda x, y: function(x, y)
-            return None
-
     _define_operator(_symbol, _instruction)
 
 
 # Making, loading and storing vectors
+
+
+def _splat(builder: Any, value: Any, result: Any) -> Any:
+    empty = ir.Constant(result, ir.Undefined)
+    first = builder.insert_element(empty, value, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
 
 
 @intrinsic
@@ -215,11 +220,19 @@ def splat(typingctx, value):
     """The same float32 in all lanes."""
 
     def generate(context, builder, signature, arguments):
-        empty = ir.Constant(_FLOATS, ir.Undefined)
-        first = builder.insert_element(empty, arguments[0], ir.Constant(_I32, 0))
-        return builder.shuffle_vector(first, empty, ir.Constant(_INTS, [0] * LANES))
+        return _splat(builder, arguments[0], _FLOATS)
 
     return float8(types.float32), generate
+
+
+@intrinsic
+def splat_double(typingctx, value):
+    """The same float64 in all lanes."""
+
+    def generate(context, builder, signature, arguments):
+        return _splat(builder, arguments[0], _DOUBLES)
+
+    return double8(types.float64), generate
 
 
 @intrinsic
@@ -232,30 +245,37 @@ def lane_numbers(typingctx):
     return float8(), generate
 
 
+def _of_array(array: Any) -> tuple[Any, Any, int]:
+    """Numba's and LLVM's vector type for an array's elements, and their size in bytes."""
+    return (float8, _FLOATS, 4) if array.dtype == types.float32 else (double8, _DOUBLES, 8)
+
+
 @intrinsic
 def load(typingctx, array, index):
-    """Eight floats of a contiguous 1-D array from an element on; any alignment."""
+    """Eight elements of a contiguous 1-D array from one on; any alignment."""
+    vector, representation, align = _of_array(array)
 
     def generate(context, builder, signature, arguments):
         pointer = _element_pointer(context, builder, signature.args[0], *arguments)
-        value = builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()))
-        value.align = 4
+        value = builder.load(builder.bitcast(pointer, representation.as_pointer()))
+        value.align = align
         return value
 
-    return float8(array, types.intp), generate
+    return vector(array, types.intp), generate
 
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Write eight floats to a contiguous 1-D array from an element on; any alignment."""
+    """Write eight elements to a contiguous 1-D array from one on; any alignment."""
+    vector, representation, align = _of_array(array)
 
     def generate(context, builder, signature, arguments):
         pointer = _element_pointer(context, builder, signature.args[0], *arguments[:2])
-        written = builder.store(arguments[2], builder.bitcast(pointer, _FLOATS.as_pointer()))
-        written.align = 4
+        written = builder.store(arguments[2], builder.bitcast(pointer, representation.as_pointer()))
+        written.align = align
         return context.get_dummy_value()
 
-    return types.void(array, types.intp, float8), generate
+    return types.void(array, types.intp, vector), generate
 
 
 @intrinsic
@@ -275,23 +295,16 @@ def store_rounded(typingctx, array, index, value):
 
 
 @intrinsic
-def add_to_doubles(typingctx, totals, array, index):
-    """Add eight floats of an array to the first eight float64 of another."""
+def load_widened(typingctx, array, index):
+    """Eight float32 of a contiguous 1-D array from one on, as float64."""
 
     def generate(context, builder, signature, arguments):
-        doubles = ir.VectorType(ir.DoubleType(), LANES)
-        start = ir.Constant(_I64, 0)
-        target = _element_pointer(context, builder, signature.args[0], arguments[0], start)
-        target = builder.bitcast(target, doubles.as_pointer())
-        source = _element_pointer(context, builder, signature.args[1], *arguments[1:])
-        value = builder.load(builder.bitcast(source, _FLOATS.as_pointer()))
-        total = builder.load(target)
-        value.align, total.align = 4, 8
-        written = builder.store(builder.fadd(total, builder.fpext(value, doubles)), target)
-        written.align = 8
-        return context.get_dummy_value()
+        pointer = _element_pointer(context, builder, signature.args[0], *arguments)
+        value = builder.load(builder.bitcast(pointer, _FLOATS.as_pointer()))
+        value.align = 4
+        return builder.fpext(value, _DOUBLES)
 
-    return types.void(totals, array, types.intp), generate
+    return double8(array, types.intp), generate
 
 
 def _fold(builder: Any, x: Any, y: Any, low: list[int], high: list[int]) -> Any:
