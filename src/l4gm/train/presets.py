@@ -145,7 +145,8 @@ def tiny_preset() -> TrainConfig:
             ),
             Stage(steps=1200, size_px=128, learning_rate=1e-3, depth_weight=0.5),
             Stage(
-                steps=400,
+                steps=300,
+                warmup_steps=30,
                 size_px=128,
                 num_frames=4,
                 batch_size=1,
