@@ -22,7 +22,7 @@ def _scene(gaussians: Gaussians, cameras: Cameras) -> cpu._Scene:
     names = ("means", "quats", "scales", "opacities", "colors")
     return cpu._Scene(
         **{name: getattr(gaussians, name)[None].numpy() for name in names},
-        cameras=cpu._camera_rows(cameras.reshape(1, -1)),
+        cameras=cpu._camera_rows(cameras, 1),
         background=np.ones(3, np.float32),
         size=(cameras.width, cameras.height),
         depth_range=(float(cameras.near), float(cameras.far)),

@@ -155,7 +155,7 @@ def test_shapes_that_do_not_fit(scene_plain: tuple[Gaussians, Cameras]) -> None:
         render(gaussians, cameras[0])
     with pytest.raises(ValueError, match=r"background must be one value or \[3\]"):
         render(gaussians, cameras, torch.zeros(4))
-    with pytest.raises(ValueError, match="background holds"):
+    with pytest.raises(ValueError, match="background must be finite"):
         render(gaussians, cameras, float("nan"))
 
 

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
-from l4gm.splat.constants import JACOBIAN_MARGIN
 from l4gm.splat.kernels import composite, composite_backward
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.bin import bin_pairs
-from l4gm.splat.kernels.project import project_chunks
+from l4gm.splat.kernels.project import fill_camera_rows, project_chunks
 from l4gm.splat.kernels.project_backward import project_backward
 from l4gm.splat.kernels.sort import SORT_BINS
 from l4gm.splat.kernels.workers import available_threads, run_workers
@@ -31,6 +30,9 @@ _SMALL_WORK = 1 << 15
 
 # Without gradients, so many (pair, Gaussian) records are held at once: about 100 bytes each.
 _GROUP_RECORDS = 1 << 22
+
+
+_NAMES = ("means", "quats", "scales", "opacities", "colors")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +135,12 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
     that is lower.
 
     Args:
-        gaussians: [B, N].
-        cameras: [B, C].
+        gaussians: [..., N].
+        cameras: [..., C].
         background: [3].
 
     Returns:
-        Image [B, C, 3, H, W] and alpha [B, C, 1, H, W], float32, on the device of the Gaussians.
+        Image [..., C, 3, H, W] and alpha [..., C, 1, H, W], float32, where the Gaussians are.
     """
     parameters = (
         gaussians.means,
@@ -155,16 +157,22 @@ def render_cpu(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> tu
 
 
 class _Rasterize(torch.autograd.Function):
-    """Image [B, C, 3, H, W] and alpha [B, C, 1, H, W]."""
+    """Image [..., C, 3, H, W] and alpha [..., C, 1, H, W]."""
 
     @staticmethod
     def forward(ctx: Any, cameras: Cameras, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        names = ("means", "quats", "scales", "opacities", "colors", "background")
+        means, quats, scales, opacities, colors, background = (p.numpy() for p in parameters)
+        number, frames = means.shape[-2], cameras.shape[:-1].numel()
         scene = _Scene(
-            cameras=_camera_rows(cameras),
+            means=means.reshape(frames, number, 3),
+            quats=quats.reshape(frames, number, 4),
+            scales=scales.reshape(frames, number, 3),
+            opacities=opacities.reshape(frames, number),
+            colors=colors.reshape(frames, number, 3),
+            background=background,
+            cameras=_camera_rows(cameras, frames),
             size=(cameras.width, cameras.height),
             depth_range=(float(cameras.near), float(cameras.far)),
-            **{name: p.detach().numpy() for name, p in zip(names, parameters, strict=True)},
         )
         image = torch.empty(*cameras.shape, 3, cameras.height, cameras.width)
         alpha = torch.empty(*cameras.shape, 1, cameras.height, cameras.width)
@@ -173,8 +181,10 @@ class _Rasterize(torch.autograd.Function):
             if any(ctx.needs_input_grad):
                 ctx.trace = _forward(scene, image.numpy(), alpha.numpy())
             else:
+                pairs = (scene.num_frames, scene.num_views)
+                images, alphas = (v.numpy().reshape(*pairs, *v.shape[-3:]) for v in (image, alpha))
                 for part, where in _groups(scene):
-                    _forward(part, image.numpy()[where], alpha.numpy()[where])
+                    _forward(part, images[where], alphas[where])
         ctx.save_for_backward(*parameters)
         return image, alpha
 
@@ -187,36 +197,32 @@ class _Rasterize(torch.autograd.Function):
         if trace is not None:
             if ctx.needs_input_grad[6]:
                 transmittance = torch.from_numpy(trace.drawn.transmittances).view_as(grad_alpha)
-                grads[5] = (grad_image * transmittance).sum((0, 1, 3, 4))
+                weighted = grad_image * transmittance
+                grads[5] = weighted.reshape(-1, *weighted.shape[-3:]).sum((0, 2, 3))
             if any(ctx.needs_input_grad[1:6]):
                 _backward(
                     trace,
                     grad_image.contiguous().numpy(),
                     grad_alpha.contiguous().numpy(),
-                    [grad.numpy() for grad in grads[:5]],
+                    [
+                        grad.numpy().reshape(getattr(trace.scene, name).shape)
+                        for grad, name in zip(grads[:5], _NAMES, strict=True)
+                    ],
                 )
         return None, *grads
 
 
-def _camera_rows(cameras: Cameras) -> np.ndarray:
-    """[B, C, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
-    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).numpy()
-    intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).numpy()
-    rotation = pose[..., :3, :3].swapaxes(-1, -2)
-    fx, fy = intrinsics[..., 0, 0], intrinsics[..., 1, 1]
-    cx, cy = intrinsics[..., 0, 2], intrinsics[..., 1, 2]
-    margin_x = JACOBIAN_MARGIN * cameras.width / (2 * fx)
-    margin_y = JACOBIAN_MARGIN * cameras.height / (2 * fy)
-    rows = np.empty((*cameras.shape, rec.CAMERA_SIZE))
-    rows[..., : rec.TRANSLATION] = rotation.reshape(*cameras.shape, 9)
-    rows[..., rec.TRANSLATION : rec.TRANSLATION + 3] = -(rotation @ pose[..., :3, 3:])[..., 0]
-    rows[..., rec.FOCAL_X], rows[..., rec.FOCAL_Y] = fx, fy
-    rows[..., rec.CENTRE_X], rows[..., rec.CENTRE_Y] = cx, cy
-    rows[..., rec.SLOPE_X_MIN] = -(cx / fx + margin_x)
-    rows[..., rec.SLOPE_X_MAX] = (cameras.width - cx) / fx + margin_x
-    rows[..., rec.SLOPE_Y_MIN] = -(cy / fy + margin_y)
-    rows[..., rec.SLOPE_Y_MAX] = (cameras.height - cy) / fy + margin_y
-    return rows
+def _camera_rows(cameras: Cameras, num_frames: int) -> np.ndarray:
+    """[num_frames, C, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
+    shape = (num_frames, cameras.shape[-1])
+    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).contiguous()
+    intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).contiguous()
+    rows = np.empty((shape[0] * shape[1], rec.CAMERA_SIZE))
+    fill_camera_rows(
+        pose.numpy().reshape(-1, 4, 4), intrinsics.numpy().reshape(-1, 3, 3),
+        (cameras.width, cameras.height), rows,
+    )  # fmt: skip
+    return rows.reshape(*shape, rec.CAMERA_SIZE)
 
 
 def _groups(scene: _Scene) -> Iterator[tuple[_Scene, tuple[slice, slice]]]:

@@ -17,12 +17,12 @@ def render_gsplat(
     """Render with `gsplat.rasterization` (1.5 or later). Differentiable, float32.
 
     Args:
-        gaussians: [B, N], on a CUDA device.
-        cameras: [B, C].
+        gaussians: [..., N], on a CUDA device.
+        cameras: [..., C].
         background: [3].
 
     Returns:
-        Image [B, C, 3, H, W] and alpha [B, C, 1, H, W].
+        Image [..., C, 3, H, W] and alpha [..., C, 1, H, W].
 
     Raises:
         InputError: if the Gaussians are not on a CUDA device.
@@ -33,10 +33,10 @@ def render_gsplat(
             f'backend "gsplat" needs Gaussians on a CUDA device, got {device.type}: '
             'move them, or take backend="cpu"'
         )
-    shape = (*cameras.shape, cameras.height, cameras.width)
     if gaussians.means.numel() == 0 or cameras.shape.numel() == 0:  # gsplat refuses empty batches
-        image = background.float()[:, None, None].expand(*cameras.shape, 3, *shape[-2:])
-        return image, torch.zeros(*cameras.shape, 1, *shape[-2:], device=device)
+        size = (cameras.height, cameras.width)
+        image = background.float()[:, None, None].expand(*cameras.shape, 3, *size)
+        return image, torch.zeros(*cameras.shape, 1, *size, device=device)
     from gsplat import rasterization
 
     images, alphas, _ = rasterization(
@@ -52,7 +52,7 @@ def render_gsplat(
         near_plane=cameras.near,
         far_plane=cameras.far,
         eps2d=BLUR_VARIANCE_PX2,
-        backgrounds=background.float().expand(*cameras.shape, 3),
+        backgrounds=background.float().expand(*cameras.shape, 3).contiguous(),
         packed=False,
     )
     return images.movedim(-1, -3), alphas.movedim(-1, -3)

@@ -34,24 +34,26 @@ def render_reference(
     """Render by brute force. Differentiable by autograd, in the dtype of the means.
 
     Args:
-        gaussians: [B, N].
-        cameras: [B, C].
+        gaussians: [..., N].
+        cameras: [..., C].
         background: [3].
 
     Returns:
-        Image [B, C, 3, H, W] and alpha [B, C, 1, H, W].
+        Image [..., C, 3, H, W] and alpha [..., C, 1, H, W].
     """
-    images, alphas = [], []
-    for frame in range(cameras.shape[0]):
-        for view in range(cameras.shape[1]):
-            image, alpha = _render_view(gaussians[frame], cameras[frame, view], background)
-            images.append(image)
-            alphas.append(alpha)
-    height, width = cameras.height, cameras.width
-    empty = gaussians.means.new_zeros(0, 1, height, width)
+    shape = cameras.shape
+    num_frames, size = gaussians.shape.numel(), (cameras.height, cameras.width)
+    flat, cameras = gaussians.reshape(num_frames), cameras.reshape(num_frames, shape[-1])
+    images = [gaussians.means.new_zeros(0, 3, *size)]
+    alphas = [gaussians.means.new_zeros(0, 1, *size)]
+    for frame in range(num_frames):
+        for view in range(shape[-1]):
+            image, alpha = _render_view(flat[frame], cameras[frame, view], background)
+            images.append(image[None])
+            alphas.append(alpha[None])
     return (
-        torch.stack(images or [empty[:0]]).reshape(*cameras.shape, 3, height, width),
-        torch.stack(alphas or [empty[:0]]).reshape(*cameras.shape, 1, height, width),
+        torch.cat(images).reshape(*shape, 3, *size),
+        torch.cat(alphas).reshape(*shape, 1, *size),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 
@@ -16,6 +16,7 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 
+# (Gaussians [...], Cameras [..., C], background [3]) -> (image, alpha), as in RenderOutput.
 _Backend = Callable[[Gaussians, Cameras, Tensor], tuple[Tensor, Tensor]]
 
 # Module and function of each backend, imported when first used.
@@ -67,19 +68,11 @@ def render(
         ValueError: if shapes do not fit, a value is not finite, or there is no such backend.
         InputError: if the backend is not installed.
     """
-    lead = gaussians.shape
-    cameras = _expand_cameras(cameras, lead)
+    cameras = _expand_cameras(cameras, gaussians.shape)
     _check_finite(gaussians, cameras)
     color = _background_color(background, gaussians.means)
     draw = _load_backend(_choose_backend(backend, gaussians.device))
-    num_frames, num_views = lead.numel(), cameras.shape[-1]
-    image, alpha = draw(
-        gaussians.reshape(num_frames), cameras.reshape(num_frames, num_views), color
-    )
-    size = (cameras.height, cameras.width)
-    return RenderOutput(
-        image.reshape(*lead, num_views, 3, *size), alpha.reshape(*lead, num_views, 1, *size)
-    )
+    return RenderOutput(*draw(gaussians, cameras, color))
 
 
 def available_backends() -> list[str]:
@@ -103,6 +96,10 @@ def _expand_cameras(cameras: Cameras, lead: torch.Size) -> Cameras:
 
 def _background_color(background: float | Tensor, like: Tensor) -> Tensor:
     """The background as a tensor [3]."""
+    if isinstance(background, int | float):
+        if not math.isfinite(background):
+            raise ValueError(f"background must be finite, got {background}")
+        return like.new_full((3,), background)
     color = torch.as_tensor(background, dtype=like.dtype, device=like.device)
     if color.ndim == 0:
         color = color.expand(3)
@@ -114,13 +111,23 @@ def _background_color(background: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _check_finite(gaussians: Gaussians, cameras: Cameras) -> None:
-    named = {f.name: getattr(gaussians, f.name) for f in fields(gaussians)}
-    named["world_from_camera"] = cameras.world_from_camera
-    named["intrinsics"] = cameras.intrinsics
-    # A sum shows any NaN or infinity in one pass; only then is it worth looking closer.
-    sums = torch.stack([tensor.detach().sum().float() for tensor in named.values()])
-    if math.isfinite(float(sums.sum())):
-        return
+    named = {
+        "means": gaussians.means,
+        "quats": gaussians.quats,
+        "scales": gaussians.scales,
+        "opacities": gaussians.opacities,
+        "colors": gaussians.colors,
+        "world_from_camera": cameras.world_from_camera,
+        "intrinsics": cameras.intrinsics,
+    }
+    # A sum shows any NaN or infinity in one pass; only then is it worth looking closer. The sums
+    # are added up before any is read, so that a GPU is waited for once.
+    with torch.no_grad():
+        total = torch.zeros((), device=gaussians.device)
+        for tensor in named.values():
+            total += tensor.sum().to(total.device)
+        if math.isfinite(float(total)):
+            return
     for name, tensor in named.items():
         bad = ~torch.isfinite(tensor.detach())
         if bool(bad.any()):

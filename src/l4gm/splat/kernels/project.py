@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from l4gm.splat.constants import ALPHA_MIN, BLUR_VARIANCE_PX2
+from l4gm.splat.constants import ALPHA_MIN, BLUR_VARIANCE_PX2, JACOBIAN_MARGIN
 from l4gm.splat.kernels import records as rec
 from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
 from l4gm.splat.kernels.simd import (
@@ -47,6 +47,26 @@ BLOCK_ROWS = 12
 # Rows of a block's projection: as the columns of a record, then the depths.
 _DEPTH = rec.RECORD_SIZE
 _PROJECTION_ROWS = rec.RECORD_SIZE + 1
+
+
+@kernel
+def fill_camera_rows(world_from_camera, intrinsics, size, rows):
+    """Cameras [P, 4, 4] and [P, 3, 3] in float64 to the rows of `kernels.records`."""
+    for p in range(len(rows)):
+        row, pose, k = rows[p], world_from_camera[p], intrinsics[p]
+        for i in range(3):
+            row[rec.TRANSLATION + i] = 0.0
+            for j in range(3):  # the inverse of a rotation is its transpose
+                row[3 * i + j] = pose[j, i]
+                row[rec.TRANSLATION + i] -= pose[j, i] * pose[j, 3]
+        row[rec.FOCAL_X], row[rec.FOCAL_Y] = k[0, 0], k[1, 1]
+        row[rec.CENTRE_X], row[rec.CENTRE_Y] = k[0, 2], k[1, 2]
+        margin_x = 0.5 * JACOBIAN_MARGIN * size[0]
+        margin_y = 0.5 * JACOBIAN_MARGIN * size[1]
+        row[rec.SLOPE_X_MIN] = -(k[0, 2] + margin_x) / k[0, 0]
+        row[rec.SLOPE_X_MAX] = (size[0] - k[0, 2] + margin_x) / k[0, 0]
+        row[rec.SLOPE_Y_MIN] = -(k[1, 2] + margin_y) / k[1, 1]
+        row[rec.SLOPE_Y_MAX] = (size[1] - k[1, 2] + margin_y) / k[1, 1]
 
 
 @kernel
