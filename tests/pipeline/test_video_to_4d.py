@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from typing import get_args
 
 import pytest
 import torch
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
+from l4gm.pipeline.first_guess import MissingViews
+from l4gm.pipeline.frames import resized
+from l4gm.pipeline.interpolate import Interpolator
 from l4gm.pipeline.report import PipelineReport
+from l4gm.pipeline.rig import InputRig
 from l4gm.pipeline.video_to_4d import VideoTo4D
 
 GRID = 4  # Gaussians along each side of a view
@@ -101,19 +106,17 @@ def test_interpolation_does_not_see_chunks():
     short = pipeline(4, reconstruction=network, interpolation=between, pairs_per_batch=1)
     base = short(frames, interpolate=False).gaussians
     result = short(frames).gaussians
-    from l4gm.pipeline.frames import resized
-    from l4gm.pipeline.interpolate import Interpolator
-    from l4gm.pipeline.rig import InputRig
-
     whole = Interpolator(between, InputRig(render_size=32), 1).push(resized(frames, 256), base)
     assert_same_bits(result, whole)
 
 
 @pytest.mark.parametrize("interpolate", [True, False])
-@pytest.mark.parametrize("chunk", [1, 4])
-def test_resumes_at_every_piece_with_the_same_bits(interpolate, chunk):
+@pytest.mark.parametrize(
+    ("chunk", "missing_views"), [(1, "first frame"), (4, "first chunk"), (4, "every chunk")]
+)
+def test_resumes_at_every_piece_with_the_same_bits(interpolate, chunk, missing_views):
     frames = moving_frames(11)
-    video_to_4d = pipeline(chunk)
+    video_to_4d = pipeline(chunk, missing_views=missing_views)
     pieces, positions = [], []
     stream = video_to_4d.stream(frames, interpolate=interpolate)
     for piece in stream:
@@ -185,8 +188,14 @@ def test_video_only_roads():
     assert network.calls == [((1, 4, 4), only_first), ((1, 4, 4), None)]
     assert report.first_guess == "first chunk"
 
+    network, report = SmallNetwork(), PipelineReport()
+    video_to_4d = pipeline(4, reconstruction=network, missing_views="every chunk")
+    video_to_4d(frames, interpolate=False, report=report)
+    assert network.calls == [((1, 4, 4), only_first)] * 2
+    assert report.first_guess == "every chunk"
 
-@pytest.mark.parametrize("mode", ["first frame", "first chunk"])
+
+@pytest.mark.parametrize("mode", get_args(MissingViews))
 def test_some_views_given(mode):
     """Given views go in, the pictures of absent ones do not matter."""
     frames, views = moving_frames(5), moving_frames(4, seed=1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
 
@@ -42,11 +42,13 @@ class ChunkState:
         views: [4, 3, S, S] canonical pictures; view 0 is not looked at.
         present: [4] bool, which views are known; None for all.
         continues: the next chunk begins with a frame that was already reconstructed.
+        keep: hand `views` and `present` on as they are, instead of drawing new views.
     """
 
     views: Tensor
     present: Tensor | None = None
     continues: bool = False
+    keep: bool = False
 
 
 @torch.inference_mode()
@@ -75,8 +77,12 @@ def reconstruct_chunk(
     images = torch.cat([filled[:, None], sides], 1)
     present = None if state.present is None else state.present[None]
     gaussians = reconstruct(images[None], rig.cameras(), present)[0]
-    views = rig.draw_all(gaussians[count - 1])
-    return gaussians[skipped:count], ChunkState(views=views, continues=chunk_frames > 1)
+    if state.keep:
+        following = replace(state, continues=chunk_frames > 1)
+    else:
+        views = rig.draw_all(gaussians[count - 1])
+        following = ChunkState(views=views, continues=chunk_frames > 1)
+    return gaussians[skipped:count], following
 
 
 Step = Callable[[Reconstruct, InputRig, ChunkState, Tensor, int], tuple[Gaussians, ChunkState]]

@@ -6,7 +6,8 @@ Four roads lead there:
 - four given views that are exactly the rig's are used as they are;
 - views are missing and the network was trained for that: it lifts the first frame and what is
   given with T = 1, and the missing views are drawn ("first frame");
-- or it gets the first chunk with the views missing ("first chunk").
+- or it gets the first chunk with the views missing ("first chunk"), or all of them ("every
+  chunk").
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from l4gm.pipeline.chunks import ChunkState, Reconstruct
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.rig import NUM_VIEWS, InputRig
 
-MissingViews = Literal["first frame", "first chunk"]
+MissingViews = Literal["first frame", "first chunk", "every chunk"]
 
 
 def lift(
@@ -68,7 +69,7 @@ def state_with_missing_views(
         views: [4, 3, S, S] or None; only the present ones of 1..3 are looked at.
         present: [4] bool, which of `views` are given.
         mode: "first frame" draws the missing ones from a first guess, "first chunk" leaves them
-            out.
+            out until they can be drawn from the first chunk's result, "every chunk" always.
         report: gets the time.
     """
     known = torch.zeros(NUM_VIEWS, dtype=torch.bool, device=rig.device)
@@ -78,8 +79,8 @@ def state_with_missing_views(
         known[1:] = present[1:]
         given = torch.where(known[:, None, None, None], views, given)
     given = torch.cat([frame[None], given[1:]])
-    if mode == "first chunk":
-        return ChunkState(views=given, present=known)
+    if mode != "first frame":
+        return ChunkState(views=given, present=known, keep=mode == "every chunk")
     with report.stage("first guess", rig.device):
         drawn = rig.draw_all(lift(reconstruct, rig, given, known))
         return ChunkState(views=torch.where(known[:, None, None, None], given, drawn))

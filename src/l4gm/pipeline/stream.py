@@ -66,13 +66,13 @@ class StreamPosition:
 
     Args:
         num_frames: frames of the video that are done.
-        views: [4, 3, S, S], canonical pictures for the next chunk.
+        state: for the next chunk.
         chunk_frames: T of the next chunk.
         last: [1, 4, 3, S, S], the pictures of the last frame, for interpolation, or None.
     """
 
     num_frames: int
-    views: Tensor
+    state: ChunkState
     chunk_frames: int
     last: Tensor | None
 
@@ -142,7 +142,7 @@ class SequenceStream(Iterator[GaussianSequence]):
     def _stand_after(self, chunk: Chunk, last: Tensor | None) -> None:
         self.position = StreamPosition(
             num_frames=self.report.num_frames,
-            views=chunk.state.views,
+            state=chunk.state,
             chunk_frames=chunk.chunk_frames,
             last=last,
         )
@@ -160,7 +160,7 @@ class SequenceStream(Iterator[GaussianSequence]):
         else:
             chunk_frames = resume.chunk_frames
             report.num_frames = resume.num_frames
-            state = ChunkState(views=resume.views, continues=chunk_frames > 1)
+            state = resume.state
             frames = self._frames(resume.num_frames - int(state.continues))
         steps = reconstruct_chunks(
             stages.reconstruct, stages.rig, state, frames, chunk_frames, self._timed_step

@@ -54,7 +54,8 @@ class VideoTo4D:
         shrink: how drawn views are brought to `stage_size`: "nearest" (released) or "area".
         pairs_per_batch: pairs that are interpolated in one forward pass.
         missing_views: how to start without views, with a network trained for that: from a first
-            guess of the "first frame" alone, or with the "first chunk" without views.
+            guess of the "first frame" alone, with the "first chunk" without views, or with "every
+            chunk" without them.
         device: where to run; by default where the network is.
 
     Raises:
@@ -113,6 +114,11 @@ class VideoTo4D:
         files = resolve_weights(name)
         trained_frames = read_header(files.recon).metadata.get(CHUNK_FRAMES_KEY)
         if trained_frames is not None:
+            if not (trained_frames.isdecimal() and int(trained_frames) > 0):
+                raise InputError(
+                    f"weights {files.recon}: {CHUNK_FRAMES_KEY} in the metadata is "
+                    f"{trained_frames!r}, expected a whole number of frames"
+                )
             options.setdefault("chunk_frames", int(trained_frames))
         return cls(
             L4GM.from_pretrained(name, kind="recon", device=place),
