@@ -2,9 +2,9 @@
 
     python benchmarks/splatting.py                        # the table, a few minutes
     python benchmarks/splatting.py --quick --threads 1    # the smaller half, one thread
-    python benchmarks/splatting.py --prototype FOLDER     # beside the throw-away prototype
+    python benchmarks/splatting.py --earlier FOLDER       # beside an earlier implementation
 
-All competitors of a row take turns in one run, so that a busy machine slows all of them; the least
+The competitors of a row take turns in one run, so that a busy machine slows all of them; the least
 time of each counts. Writes splatting.json and splatting.md to benchmarks/results (--output).
 
 The scene: Gaussians on a thick shell, as the network makes them: 45 % are nearly transparent.
@@ -104,10 +104,10 @@ def ours(backend: str, gaussians: Gaussians, cameras: Cameras, device: str = "cp
     )
 
 
-def prototype(folder: Path, gaussians: Gaussians, cameras: Cameras) -> Competitor:
-    """The prototype's module `rast4` from a folder (its alpha is clamped at 0.99, not 0.999)."""
+def earlier(folder: Path, gaussians: Gaussians, cameras: Cameras) -> Competitor:
+    """The module `rast4` from a folder: same strips, alpha clamped at 0.99, float32 projection."""
     sys.path.insert(0, str(folder))
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "l4gm-prototype"))
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path.home() / ".cache" / "l4gm-earlier"))
     import rast4  # type: ignore[import-not-found]
 
     values = [
@@ -149,13 +149,13 @@ def race(
     return {name: (f * 1e3 / views, b * 1e3 / views) for name, (f, b) in best.items()}
 
 
-def use_threads(number: int) -> None:
-    """Torch's threads, and Numba's for the prototype."""
-    torch.set_num_threads(number)
-    import numba
+def use_threads(number: int, with_numba_pool: bool = False) -> None:
+    """Torch's threads; on demand those of Numba's own pool, which this package does not use."""
+    if with_numba_pool:
+        import numba
 
-    numba.set_num_threads(number)
-    torch.set_num_threads(number)  # Numba's pool, once started, changes torch's number
+        numba.set_num_threads(number)
+    torch.set_num_threads(number)  # last: starting Numba's pool changes it
 
 
 def measure_section(
@@ -163,10 +163,10 @@ def measure_section(
     sizes: list[tuple[int, int, int]],
     threads: int,
     seconds: float,
-    prototype_folder: Path | None,
+    earlier_folder: Path | None,
 ) -> list[Row]:
     """Race all competitors at each (number of Gaussians, image size, views)."""
-    use_threads(threads)
+    use_threads(threads, with_numba_pool=earlier_folder is not None)
     rows = []
     for number, size, views in sizes:
         gaussians = shell(number)
@@ -176,8 +176,8 @@ def measure_section(
             competitors["reference"] = ours("reference", gaussians, cameras)
         if torch.cuda.is_available() and "gsplat" in available_backends():
             competitors["gsplat"] = ours("gsplat", gaussians, cameras, "cuda")
-        if prototype_folder is not None:
-            competitors["prototype"] = prototype(prototype_folder, gaussians, cameras)
+        if earlier_folder is not None:
+            competitors["earlier"] = earlier(earlier_folder, gaussians, cameras)
         for name, times in race(competitors, views, seconds).items():
             rows.append(Row(section, name, number, size, views, threads, *times))
             logging.info("%s", format_row(rows[-1]))
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--seconds", type=float, default=4.0, help="per line of the table")
     parser.add_argument("--quick", action="store_true", help="only the first three sizes")
-    parser.add_argument("--prototype", type=Path, help="folder of the prototype's rast4.py")
+    parser.add_argument("--earlier", type=Path, help="folder of another module rast4.py to race")
     default_output = Path(__file__).parent / "results"
     parser.add_argument("--output", type=Path, default=default_output)
     arguments = parser.parse_args()
@@ -273,7 +273,7 @@ def main() -> None:
     rows = []
     for section, section_sizes, threads in plan:
         rows += measure_section(
-            section, section_sizes, threads, arguments.seconds, arguments.prototype
+            section, section_sizes, threads, arguments.seconds, arguments.earlier
         )
     rows += measure_section("reference", [REFERENCE_SIZE], 1, arguments.seconds, None)
     limit = compositing_limit(65536, 512)

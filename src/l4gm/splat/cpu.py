@@ -322,19 +322,19 @@ def _composite(
     """Stage 4."""
     assert images.flags.c_contiguous
     assert alphas.flags.c_contiguous
-    tasks = scene.num_pairs * scene.num_strips
+    strips = scene.num_pairs * scene.num_strips
     out = _Drawn(
         strip_ends=workspace.array("strip_ends", (scene.num_pairs, scene.num_strips), np.int64),
         transmittances=workspace.array("transmittances", (alphas.size,), np.float32),
         last_drawn=workspace.array("last_drawn", (alphas.size,), np.float32),
     )
     views = images.reshape(-1), alphas.reshape(-1), out.transmittances, out.last_drawn
-    threads = scene.num_threads(tasks)
+    threads = scene.num_threads(-(-strips // rec.STRIPS_PER_TASK))
     rows = workspace.array("rows", (threads, composite.STRIP_FLOATS), np.float32)
 
     def work(counter: np.ndarray, worker: int) -> None:
         composite.composite_strips(
-            counter, tasks, scene.size, scene.grid, scene.background,
+            counter, strips, scene.size, scene.grid, scene.background,
             projected.records, binned.strip_starts, binned.entries, binned.bases,
             rows[worker], views, out.strip_ends,
         )  # fmt: skip
@@ -350,8 +350,8 @@ def _backward(
     scene, projected, binned, drawn = trace.scene, trace.projected, trace.binned, trace.drawn
     lease = Lease()
     workspace = lease.workspace
-    tasks = scene.num_pairs * scene.num_strips
-    threads = scene.num_threads(tasks)
+    strips = scene.num_pairs * scene.num_strips
+    threads = scene.num_threads(-(-strips // rec.STRIPS_PER_TASK))
     rows = workspace.array("rows", (threads, composite_backward.STRIP_FLOATS), np.float32)
     sums = workspace.array("sums", (len(binned.entries) * rec.SLOT_SIZE,), np.float32)
     last_sums = workspace.array("last_sums", (len(binned.entries),), np.float32)
@@ -359,7 +359,7 @@ def _backward(
 
     def differentiate(counter: np.ndarray, worker: int) -> None:
         composite_backward.differentiate_strips(
-            counter, tasks, scene.size, scene.grid, scene.background,
+            counter, strips, scene.size, scene.grid, scene.background,
             projected.records, projected.record_ints,
             binned.strip_starts, drawn.strip_ends, binned.entries, binned.bases,
             views, rows[worker], sums, last_sums,
@@ -367,13 +367,13 @@ def _backward(
 
     run_workers(differentiate, threads)
 
-    chunk_tasks = scene.num_frames * scene.num_chunks
+    tasks = scene.num_frames * scene.num_chunks
 
     def gather(counter: np.ndarray, worker: int) -> None:
         project_backward(
-            counter, chunk_tasks, scene.num_views, scene.num_chunks,
+            counter, tasks, scene.num_views, scene.num_chunks,
             scene.means, scene.quats, scene.scales, scene.opacities, scene.camera_rows,
             binned.slots, binned.bases, sums, last_sums, *grads,
         )  # fmt: skip
 
-    run_workers(gather, scene.num_threads(chunk_tasks))
+    run_workers(gather, scene.num_threads(tasks))

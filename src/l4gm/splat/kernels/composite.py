@@ -165,33 +165,34 @@ def _write_row(rows, at, num_columns, background, views, plane, place):
 
 @kernel
 def composite_strips(
-    counter, last_task, size, grid, background,
+    counter, last_strip, size, grid, background,
     records, strip_starts, entries, bases,  # of stages 1 and 3
     rows,  # scratch of this thread: [STRIP_FLOATS]
     views,  # out, flat: images [P * 3 * H * W]; alphas, transmittances, last_drawn [P * H * W]
     strip_ends,  # out: [P, strips], the entry before which a strip was finished, from the base
 ):  # fmt: skip
-    """Worker: take (pair, strip) tasks off the counter and draw them."""
+    """Worker: take strips of all pairs off the counter and draw them."""
     num_strips = grid[0] * grid[1]
     plane = size[0] * size[1]
     while True:
-        task = fetch_add(counter, 0)
-        if task >= last_task:
+        first_strip = fetch_add(counter, 0) * rec.STRIPS_PER_TASK
+        if first_strip >= last_strip:
             return
-        pair, strip = task // num_strips, task % num_strips
-        left = (strip % grid[0]) << rec.STRIP_WIDTH_LOG2
-        top = (strip // grid[0]) << rec.STRIP_ROWS_LOG2
-        num_columns = min(rec.STRIP_WIDTH, size[0] - left)
-        num_rows = min(rec.STRIP_ROWS, size[1] - top)
-        base = bases[pair]
-        _clear_strip(rows, num_rows, num_columns)
-        strip_ends[pair, strip] = (
-            _composite_strip(
-                records[pair], entries, base + strip_starts[pair, strip],
-                base + strip_starts[pair, strip + 1], left, top, num_rows, rows,
-            ) - base
-        )  # fmt: skip
-        for row in range(num_rows):
-            pixel = (top + row) * size[0] + left
-            place = pair * plane + pixel, 3 * pair * plane + pixel
-            _write_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)
+        for number in range(first_strip, min(first_strip + rec.STRIPS_PER_TASK, last_strip)):
+            pair, strip = number // num_strips, number % num_strips
+            left = (strip % grid[0]) << rec.STRIP_WIDTH_LOG2
+            top = (strip // grid[0]) << rec.STRIP_ROWS_LOG2
+            num_columns = min(rec.STRIP_WIDTH, size[0] - left)
+            num_rows = min(rec.STRIP_ROWS, size[1] - top)
+            base = bases[pair]
+            _clear_strip(rows, num_rows, num_columns)
+            strip_ends[pair, strip] = (
+                _composite_strip(
+                    records[pair], entries, base + strip_starts[pair, strip],
+                    base + strip_starts[pair, strip + 1], left, top, num_rows, rows,
+                ) - base
+            )  # fmt: skip
+            for row in range(num_rows):
+                pixel = (top + row) * size[0] + left
+                place = pair * plane + pixel, 3 * pair * plane + pixel
+                _write_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)

@@ -182,39 +182,40 @@ def _differentiate_strip(
 
 @kernel
 def differentiate_strips(
-    counter, last_task, size, grid, background,
+    counter, last_strip, size, grid, background,
     records, record_ints, strip_starts, strip_ends, entries, bases,  # of the forward stages
     views,  # flat: transmittances, last drawn, gradients of images and of alphas
     rows,  # scratch of this thread: [STRIP_FLOATS]
     sums, last_sums,  # out: [slots * SLOT_SIZE], [slots]
 ):  # fmt: skip
-    """Worker: take (pair, strip) tasks off the counter and fill the slots of their entries."""
+    """Worker: take strips of all pairs off the counter and fill the slots of their entries."""
     num_strips = grid[0] * grid[1]
     plane = size[0] * size[1]
     while True:
-        task = fetch_add(counter, 0)
-        if task >= last_task:
+        first_strip = fetch_add(counter, 0) * rec.STRIPS_PER_TASK
+        if first_strip >= last_strip:
             return
-        pair, strip = task // num_strips, task % num_strips
-        left = (strip % grid[0]) << rec.STRIP_WIDTH_LOG2
-        top = (strip // grid[0]) << rec.STRIP_ROWS_LOG2
-        base = bases[pair]
-        first = base + strip_starts[pair, strip]
-        finished = base + strip_ends[pair, strip]
-        last = base + strip_starts[pair, strip + 1]
-        own_sums, own_last = sums[base * rec.SLOT_SIZE :], last_sums[base:]
-        if finished > first:
-            num_rows = min(rec.STRIP_ROWS, size[1] - top)
-            num_columns = min(rec.STRIP_WIDTH, size[0] - left)
-            for row in range(num_rows):
-                pixel = (top + row) * size[0] + left
-                place = pair * plane + pixel, 3 * pair * plane + pixel
-                _load_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)
-            _differentiate_strip(
-                records[pair], record_ints[pair], entries, first, finished, left, top, num_rows,
-                rows, own_sums, own_last,
-            )  # fmt: skip
-        for k in range(finished, last):
-            slot = _slot(entries[k], record_ints[pair])
-            own_sums[slot * rec.SLOT_SIZE : (slot + 1) * rec.SLOT_SIZE] = _f32(0)
-            own_last[slot] = _f32(0)
+        for number in range(first_strip, min(first_strip + rec.STRIPS_PER_TASK, last_strip)):
+            pair, strip = number // num_strips, number % num_strips
+            left = (strip % grid[0]) << rec.STRIP_WIDTH_LOG2
+            top = (strip // grid[0]) << rec.STRIP_ROWS_LOG2
+            base = bases[pair]
+            first = base + strip_starts[pair, strip]
+            finished = base + strip_ends[pair, strip]
+            last = base + strip_starts[pair, strip + 1]
+            own_sums, own_last = sums[base * rec.SLOT_SIZE :], last_sums[base:]
+            if finished > first:
+                num_rows = min(rec.STRIP_ROWS, size[1] - top)
+                num_columns = min(rec.STRIP_WIDTH, size[0] - left)
+                for row in range(num_rows):
+                    pixel = (top + row) * size[0] + left
+                    place = pair * plane + pixel, 3 * pair * plane + pixel
+                    _load_row(rows, row * ROW_FLOATS, num_columns, background, views, plane, place)
+                _differentiate_strip(
+                    records[pair], record_ints[pair], entries, first, finished, left, top, num_rows,
+                    rows, own_sums, own_last,
+                )  # fmt: skip
+            for k in range(finished, last):
+                slot = _slot(entries[k], record_ints[pair])
+                own_sums[slot * rec.SLOT_SIZE : (slot + 1) * rec.SLOT_SIZE] = _f32(0)
+                own_last[slot] = _f32(0)

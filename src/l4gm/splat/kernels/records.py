@@ -27,6 +27,9 @@ STRIP_WIDTH = 1 << STRIP_WIDTH_LOG2
 STRIP_ROWS_LOG2 = 6
 STRIP_ROWS = 1 << STRIP_ROWS_LOG2
 
+# Neighbours share cache lines of the image, so one thread takes several.
+STRIPS_PER_TASK = 4
+
 # Columns of a record (float32). The mean is split so that its fraction keeps full precision.
 MEAN_X, MEAN_Y = 0, 1
 FRACTION_X, FRACTION_Y = 2, 3

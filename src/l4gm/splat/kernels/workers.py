@@ -47,7 +47,9 @@ def run_workers(worker: Callable[[np.ndarray, int], Any], num_threads: int) -> N
         worker(counter, 0)
     finally:
         for future in futures:
-            future.result()
+            # One that has not begun would find no task left: on a busy machine, do not wait for it.
+            if not future.cancel():
+                future.result()
 
 
 def _threads(number: int) -> ThreadPoolExecutor:
