@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
@@ -167,6 +169,7 @@ def test_unknown_backend_lists_those_there_are(scene_plain: tuple[Gaussians, Cam
 def test_missing_backend_says_how_to_install(
     scene_plain: tuple[Gaussians, Cameras], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("l4gm.splat.render._has_gsplat", lambda: False)
+    # The package has the function under the module's name.
+    monkeypatch.setattr(sys.modules["l4gm.splat.render"], "_has_gsplat", lambda: False)
     with pytest.raises(ValueError, match=r"pip install"):
         render(*scene_plain, backend="gsplat")
