@@ -73,7 +73,7 @@ class VideoTo4D:
         stage_size: int = STAGE_SIZE,
         shrink: Shrink = "nearest",
         pairs_per_batch: int = 4,
-        missing_views: MissingViews = "first frame",
+        missing_views: MissingViews = "every chunk",
         device: torch.device | str | None = None,
     ) -> None:
         for name, value in [

@@ -84,7 +84,7 @@ class BatchSampler:
         self.request = ClipRequest(
             size_px=self.stage.size_px,
             num_frames=config.frames_per_clip,
-            fps=config.fps,
+            fps=self.stage.fps or config.fps,
             num_supervision_views=config.num_supervision_views,
         )
         self._kept: dict[int, tuple[Clip, np.ndarray]] = {}

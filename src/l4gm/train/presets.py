@@ -22,6 +22,8 @@ class Stage:
         depth_weight: weight of the L1 loss on the distance along the ray.
         num_clips: how many different clips the stage draws from (they are kept in memory).
         missing_view_probability: share of the clips from which views 1..3 are withheld.
+        fps: frames per second of the clips, if not the run's; fewer let the given side views of
+            the first frame grow older within T frames.
     """
 
     steps: int
@@ -33,6 +35,7 @@ class Stage:
     depth_weight: float = 1.0
     num_clips: int = 2000
     missing_view_probability: float = 0.5
+    fps: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class TrainConfig:
     num_supervision_views: int = 4
     frames_per_clip: int = 4
     fps: float = 8.0
-    chunk_frames: int = 8
+    chunk_frames: int = 16
     alpha_weight: float = 1.0
     structure_weight: float = 0.0
     weight_decay: float = 0.05
@@ -152,6 +155,17 @@ def tiny_preset() -> TrainConfig:
                 batch_size=1,
                 learning_rate=7e-4,
                 depth_weight=0.5,
+            ),
+            Stage(
+                steps=130,
+                warmup_steps=10,
+                size_px=128,
+                num_frames=4,
+                batch_size=1,
+                learning_rate=3e-4,
+                depth_weight=0.25,
+                missing_view_probability=0.25,
+                fps=4.0,
             ),
         ),
     )
