@@ -84,6 +84,32 @@ def entry_rows(entry):
 
 
 @kernel(fastmath=VECTOR_MATH)
+def entry_geometry(records, i, centres, top):
+    """What the exponent of record i needs in a strip: dx, peak, along_y, shift, offset_y.
+
+    In row y of the strip it is peak + along_y e^2 with e = (y + offset_y) - shift.
+    """
+    dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
+    peak = multiply_add(splat(records[i, rec.ALONG_X]) * dx, dx, splat(records[i, rec.LOG_OPACITY]))
+    shift = multiply_add(
+        splat(records[i, rec.SLANT]), dx, splat(records[i, rec.FRACTION_Y] - _f32(0.5))
+    )
+    # An integer, so that e is rounded only once.
+    offset_y = splat(_f32(top) - records[i, rec.MEAN_Y])
+    return dx, peak, splat(records[i, rec.ALONG_Y]), shift, offset_y
+
+
+@kernel
+def entry_color(records, i):
+    """Red, green and blue of record i."""
+    return (
+        splat(records[i, rec.RED]),
+        splat(records[i, rec.GREEN]),
+        splat(records[i, rec.BLUE]),
+    )
+
+
+@kernel(fastmath=VECTOR_MATH)
 def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
     """Draw entries [first, last) until all pixels are finished; returns where it stopped."""
     zero = splat(_f32(0))
@@ -103,20 +129,8 @@ def _composite_strip(records, entries, first, last, left, top, num_rows, rows):
         if todo == 0:
             continue
         i = np.uint64(entry >> rec.ENTRY_ID_SHIFT)
-        dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
-        peak = multiply_add(
-            splat(records[i, rec.ALONG_X]) * dx, dx, splat(records[i, rec.LOG_OPACITY])
-        )
-        along_y = splat(records[i, rec.ALONG_Y])
-        shift = multiply_add(
-            splat(records[i, rec.SLANT]), dx, splat(records[i, rec.FRACTION_Y] - _f32(0.5))
-        )
-        offset_y = splat(_f32(top) - records[i, rec.MEAN_Y])
-        red, green, blue = (
-            splat(records[i, rec.RED]),
-            splat(records[i, rec.GREEN]),
-            splat(records[i, rec.BLUE]),
-        )
+        _, peak, along_y, shift, offset_y = entry_geometry(records, i, centres, top)
+        red, green, blue = entry_color(records, i)
         number = splat(_f32(place - first))
         while todo != 0:
             row = count_trailing_zeros(todo)

@@ -21,6 +21,8 @@ from l4gm.splat.kernels.composite import (
     AHEAD,
     RENEW_EVERY,
     ROW_NUMBERS,
+    entry_color,
+    entry_geometry,
     entry_rows,
 )
 from l4gm.splat.kernels.jit import VECTOR_MATH, kernel
@@ -122,20 +124,8 @@ def _differentiate_strip(
             last_sums[slot] = _f32(0)
             continue
         i = np.uint64(entry >> rec.ENTRY_ID_SHIFT)
-        dx = centres - splat(records[i, rec.MEAN_X]) - splat(records[i, rec.FRACTION_X])
-        peak = multiply_add(
-            splat(records[i, rec.ALONG_X]) * dx, dx, splat(records[i, rec.LOG_OPACITY])
-        )
-        along_y = splat(records[i, rec.ALONG_Y])
-        shift = multiply_add(
-            splat(records[i, rec.SLANT]), dx, splat(records[i, rec.FRACTION_Y] - _f32(0.5))
-        )
-        offset_y = splat(_f32(top) - records[i, rec.MEAN_Y])
-        red, green, blue = (
-            splat(records[i, rec.RED]),
-            splat(records[i, rec.GREEN]),
-            splat(records[i, rec.BLUE]),
-        )
+        dx, peak, along_y, shift, offset_y = entry_geometry(records, i, centres, top)
+        red, green, blue = entry_color(records, i)
         sum_red, sum_green, sum_blue = zero, zero, zero
         sum_s, sum_se, sum_see = zero, zero, zero
         now = splat(_f32(number))
