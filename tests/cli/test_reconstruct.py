@@ -96,7 +96,7 @@ def test_report_tells_everything(result: Path, model_folder: Path, video: Path) 
     weights = report["weights"]["recon.safetensors"]
     assert weights["sha256"] == file_sha256(model_folder / "recon.safetensors")
     assert report["result"] == {"num_frames": 9, "num_gaussians": 1024, "fps": 12.0}
-    assert report["pipeline"]["first_guess"] == "first frame"
+    assert report["pipeline"]["first_guess"] == "every chunk"
     assert set(report["pipeline"]["seconds"]) >= {"load model", "prepare", "reconstruct", "orbit"}
     assert report["versions"]["torch"] == torch.__version__
     assert report["warnings"] == []
