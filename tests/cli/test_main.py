@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from l4gm.cli import main as cli
-from l4gm.cli.main import VERBS
-from l4gm.cli.usage import one_line
+from l4gm.cli.main import VERBS, find_command
+from l4gm.cli.usage import one_line, parse
 from l4gm.errors import InputError
 
 
@@ -26,30 +27,43 @@ def test_overview_names_every_verb(run: Callable, arguments: tuple[str, ...]) ->
         assert f"  {verb} " in outcome.out
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_of_each_verb_has_examples(run: Callable, verb: str) -> None:
-    outcome = run(verb, "--help")
+def commands(*names: str) -> Iterator[str]:
+    """Every verb and sub-verb below these names, as typed."""
+    table = find_command([*names]).module.SUBVERBS if names else VERBS
+    for name in table:
+        yield " ".join([*names, name])
+        if hasattr(find_command([*names, name]).module, "SUBVERBS"):
+            yield from commands(*names, name)
+
+
+@pytest.mark.parametrize("command", [*commands()])
+def test_help_of_each_command_has_examples(run: Callable, command: str) -> None:
+    outcome = run(*command.split(), "--help")
     assert outcome.code == 0
-    assert f"usage: l4gm {verb}" in outcome.out
-    examples = outcome.out.split("examples:\n")[1].splitlines()
+    assert f"usage: l4gm {command}" in outcome.out
+    examples = outcome.out.split("examples:\n")[1].split("\n\n")[0].splitlines()
     assert examples
-    assert all(line.startswith(f"  l4gm {verb} ") or line == f"  l4gm {verb}" for line in examples)
+    for line in examples:
+        assert line.startswith(f"  l4gm {command} ") or line == f"  l4gm {command}"
     assert "--debug" in outcome.out
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_examples_parse(verb: str) -> None:
-    """Every example is a command line that the verb takes."""
-    import importlib
-    import shlex
+@pytest.mark.parametrize("command", [*commands()])
+def test_examples_parse(command: str) -> None:
+    """Every example is a command line that the command takes."""
+    for line in find_command(command.split()).module.EXAMPLES.strip().splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == "l4gm"
+        found = find_command(words[1:])
+        module = found.module
+        verb = " ".join(found.names)
+        assert verb.startswith(command)
+        assert parse(module.Options, verb, "summary", module.EXAMPLES, found.arguments) is not None
 
-    from l4gm.cli.usage import parse
 
-    module = importlib.import_module(f"l4gm.cli.{verb}")
-    for line in module.EXAMPLES.strip().splitlines():
-        arguments = shlex.split(line, comments=True)
-        assert arguments[:2] == ["l4gm", verb]
-        assert parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments[2:]) is not None
+def test_a_verb_with_subverbs(run: Callable) -> None:
+    assert run("data").out == run("data", "--help").out
+    run("data", "procdural").assert_bad_input("'data procdural'", "'procedural'", "l4gm data")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["reconstruct", "--help"]])
@@ -121,7 +135,7 @@ def test_usage_errors_are_one_line(
 def test_exit_codes(
     run: Callable, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, word: str
 ) -> None:
-    def fail(verb: str, arguments: list[str]) -> None:
+    def fail(arguments: list[str]) -> None:
         raise error
 
     monkeypatch.setattr(cli, "_run", fail)

@@ -3,8 +3,9 @@
 Exit codes: 0 done, 1 it failed, 2 bad input, 130 interrupted, 143 terminated.
 
 A verb is a module with `EXAMPLES`, a frozen dataclass `Options` (the command line, made by tyro)
-and `run(options) -> None`. Only the module of the verb in use is imported, and torch only by `run`,
-so that `--help` answers at once.
+and `run(options) -> None`; or with `EXAMPLES` and a table `SUBVERBS` like `VERBS` here, whose
+modules are named VERB_SUBVERB. Only the modules of the verb in use are imported, and torch only by
+`run`, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     try:
         with _sigterm_unwinds():
-            _run(arguments[0], arguments[1:])
+            _run(arguments)
             sys.stdout.flush()
     except (InputError, UsageError) as error:
         return _fail(error, str(error), BAD_INPUT, debug)
@@ -87,17 +89,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(verb: str, arguments: list[str]) -> None:
-    if verb not in VERBS:
-        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(VERBS)}"
-        raise UsageError(f"unknown command {verb!r}; {hint} (l4gm --help)")
-    module: Any = importlib.import_module(f"l4gm.cli.{verb}")
-    options = parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments)
+def _run(arguments: list[str]) -> None:
+    command = find_command(arguments)
+    if hasattr(command.module, "SUBVERBS"):
+        print(_group_help(command))
+        return
+    verb = " ".join(command.names)
+    options = parse(
+        command.module.Options, verb, command.summary, command.module.EXAMPLES, command.arguments
+    )
     if options is None:
         return
     with _logging(options):
-        module.run(options)
+        command.module.run(options)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb, or a verb and its sub-verb, with what it is given.
+
+    Args:
+        names: as typed, without `l4gm`.
+        summary: one line.
+        module: what runs it; one with `SUBVERBS` when no sub-verb but its help is asked for.
+        arguments: what follows the names.
+    """
+
+    names: list[str]
+    summary: str
+    module: Any
+    arguments: list[str]
+
+
+def find_command(arguments: list[str]) -> Command:
+    """The command that these arguments ask for; imports its module.
+
+    Raises:
+        UsageError: there is no such verb or sub-verb.
+    """
+    names, rest, table = arguments[:1], arguments[1:], VERBS
+    while True:
+        summary = _look_up(names, table)
+        module: Any = importlib.import_module(f"l4gm.cli.{'_'.join(names)}")
+        table = getattr(module, "SUBVERBS", {})
+        if not table or not rest or rest[0] in ("-h", "--help", "help"):
+            return Command(names, summary, module, rest)
+        names, rest = [*names, rest[0]], rest[1:]
+
+
+def _look_up(names: list[str], table: dict[str, str]) -> str:
+    """The summary of the last of these names, which must be in the table."""
+    *group, verb = names
+    if verb in table:
+        return table[verb]
+    near = difflib.get_close_matches(verb, table, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(table)}"
+    raise UsageError(
+        f"unknown command {' '.join(names)!r}; {hint} ({' '.join(['l4gm', *group])} --help)"
+    )
+
+
+def _group_help(command: Command) -> str:
+    """What a verb with sub-verbs shows when none of them is named."""
+    name = " ".join(["l4gm", *command.names])
+    subverbs = command.module.SUBVERBS
+    width = max(map(len, subverbs))
+    return "\n".join(
+        [
+            f"usage: {name} COMMAND ...",
+            "",
+            f"{command.summary[0].upper()}{command.summary[1:]}.",
+            "",
+            "commands:",
+            *(f"  {subverb:<{width}}  {text}" for subverb, text in subverbs.items()),
+            "",
+            "examples:",
+            *(f"  {line}" for line in command.module.EXAMPLES.strip().splitlines()),
+            "",
+            f"{name} COMMAND --help tells more; every command takes --debug and --verbose.",
+        ]
+    )
 
 
 def _overview() -> str:
