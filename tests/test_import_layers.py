@@ -23,7 +23,7 @@ ROOT = Path(l4gm.__file__).parent
 LAYERS = (
     {"geometry", "media"},
     {"gaussians", "multiview"},
-    {"splat", "model", "data"},
+    {"splat", "model", "data", "perceptual"},
     {"pipeline", "evaluation", "train", "datagen", "viewer"},
     {"files"},
     {"cli"},

@@ -1,0 +1,1 @@
+"""Pretrained networks that judge pictures and videos: LPIPS, CLIP, I3D, and their weight files."""
