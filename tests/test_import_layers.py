@@ -30,8 +30,9 @@ LAYERS = (
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 
-# Exceptions on one row, each one way only: the trainer scores its own validation clips.
-SIDEWAYS = {("train", "evaluation")}
+# Exceptions on one row, each one way only: the trainer scores its own validation clips, and shows
+# the interpolation network what the pipeline will show it.
+SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
 
 # Where each heavy package may be imported.
 HEAVY = {

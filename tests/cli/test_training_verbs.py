@@ -44,11 +44,38 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
     assert all(5 < score["psnr"] < 50 for score in scores)
 
 
+@pytest.mark.slow
+def test_train_interpolation_from_a_reconstruction(
+    run: Callable, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    common = ("train", "interpolation", "--preset", "debug", "-o", folder, "--device", "cpu")
+    weights = ("--weights", model_folder / "recon.safetensors", "--validation-clips", "1")
+    first = run(*common, *weights, "--max-minutes", "0.000001")
+    assert "--resume goes on" in first.out, first.err
+    assert (folder / "recon.safetensors").exists()
+    second = run(*common, "--resume", "--validation-clips", "1")
+    assert second.code == 0, second.err
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert last["shortfall_video_only"] == pytest.approx(
+        last["psnr_reconstructed_video_only"] - last["psnr_between_video_only"], abs=1e-3
+    )
+    run("train", "reconstruction", "--preset", "debug", "-o", folder, "--resume").assert_bad_input(
+        "another network", "interpolation"
+    )
+
+
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:
     common = ("train", "reconstruction", "-o", tmp_path / "run")
     run(*common, "--resume").assert_bad_input("checkpoint.pt", "--resume")
     run(*common, "--models", tmp_path / "no").assert_bad_input("no is not a folder")
     run(*common, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
+    run("train", "interpolation", "-o", tmp_path / "run").assert_bad_input("--weights")
+    run(*common, "--true-views", "1").assert_bad_input("--true-views", "interpolation")
+    run(
+        "train", "interpolation", "-o", tmp_path / "run", "--true-views", "2",
+        "--weights", tmp_path / "no.safetensors",
+    ).assert_bad_input("--true-views 2")  # fmt: skip
     run("train", "everything", "-o", tmp_path).assert_bad_input("everything", "reconstruction")
     assert not list(tmp_path.iterdir())
 

@@ -2,34 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from l4gm.data.clip import Clip, ClipRequest
-from l4gm.geometry.cameras import orbit_cameras
 from l4gm.train.batches import BatchSampler, copy_first_frame_views, draw_present, on_white
 from l4gm.train.presets import debug_preset, position_after
 
 
-class CountingSource:
-    """Clips whose pixels say which clip, frame and view they are."""
-
-    def __init__(self) -> None:
-        self.rendered: list[int] = []
-
-    def clip(self, index: int, request: ClipRequest) -> Clip:
-        self.rendered.append(index)
-        size, total = request.size_px, 4 + request.num_supervision_views
-        images = np.full((request.num_frames, total, size, size, 4), 255, np.uint8)
-        images[..., 0] = index
-        images[..., 1] = np.arange(request.num_frames)[:, None, None, None]
-        images[..., 2] = np.arange(total)[:, None, None]
-        depth = np.full(images.shape[:4], 1.5, np.float32)
-        cameras = orbit_cameras(np.arange(total) * 90.0, size=size)
-        return Clip(images, cameras, request.fps, depth=depth, name=str(index))
-
-
-def test_a_batch_depends_on_seed_stage_and_step_alone():
+def test_a_batch_depends_on_seed_stage_and_step_alone(counting):
     config = debug_preset()
-    first = BatchSampler(config, 1, CountingSource())
-    second = BatchSampler(config, 1, CountingSource())
+    first = BatchSampler(config, 1, counting)
+    second = BatchSampler(config, 1, counting)
     second.batch(0)  # another history
     for step in (2, 0, 5):
         a, b = first.batch(step), second.batch(step)
@@ -41,9 +21,9 @@ def test_a_batch_depends_on_seed_stage_and_step_alone():
     assert len(steps) > 3  # and different steps draw different clips
 
 
-def test_views_and_frames_land_where_the_network_expects_them():
+def test_views_and_frames_land_where_the_network_expects_them(counting):
     config = debug_preset()
-    batch = BatchSampler(config, 1, CountingSource()).batch(0)
+    batch = BatchSampler(config, 1, counting).batch(0)
     frame = (batch.images[:, :, :, 1, 0, 0] * 255).round()
     view = (batch.images[:, :, :, 2, 0, 0] * 255).round()
     assert view[0, 0].tolist() == [0, 1, 2, 3]
@@ -55,12 +35,11 @@ def test_views_and_frames_land_where_the_network_expects_them():
     assert batch.target_cameras.shape == batch.target_image.shape[:3]
 
 
-def test_each_clip_is_rendered_once():
-    source = CountingSource()
-    sampler = BatchSampler(debug_preset(), 0, source)
+def test_each_clip_is_rendered_once(counting):
+    sampler = BatchSampler(debug_preset(), 0, counting)
     for step in range(20):
         sampler.batch(step)
-    assert len(source.rendered) == len(set(source.rendered)) == 4
+    assert len(counting.rendered) == len(set(counting.rendered)) == 4
 
 
 def test_on_white_composites():

@@ -10,45 +10,22 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from l4gm.data.clip import Clip, ClipRequest
 from l4gm.errors import InputError
-from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import load_model
 from l4gm.train.checkpoints import load_checkpoint
 from l4gm.train.presets import Stage, debug_preset
-from l4gm.train.trainer import MAX_SKIPPED_IN_A_ROW, RunOptions, Trainer, learning_rate_factor
+from l4gm.train.trainer import MAX_SKIPPED_IN_A_ROW, learning_rate_factor
 
 
-class DiscSource:
-    """A disc of the clip's own colour in every view."""
-
-    def clip(self, index: int, request: ClipRequest) -> Clip:
-        size, total = request.size_px, 4 + request.num_supervision_views
-        y, x = np.mgrid[:size, :size] / size - 0.5
-        disc = (x**2 + y**2 < 0.08)[None, None]
-        shape = (request.num_frames, total, size, size)
-        images = np.zeros((*shape, 4), np.uint8)
-        images[..., :3] = np.random.default_rng(index).integers(0, 255, 3)
-        images[..., 3] = 255 * disc
-        depth = np.where(disc, np.float32(1.3), np.float32(0)) + np.zeros(shape, np.float32)
-        cameras = orbit_cameras(np.arange(total) * 90.0, size=size)
-        return Clip(images, cameras, request.fps, depth=depth, name=f"disc {index}")
-
-
-def start(folder, *, resume=False, validation=None, config=None, **options):
-    config = config or debug_preset()
-    run = RunOptions(folder=folder, log_every=1, **options)
-    return Trainer.start(config, run, DiscSource(), validation, resume=resume)
-
-
-def test_a_run_ends_with_weights_that_the_pipeline_reads(tmp_path):
-    path = start(tmp_path, validation=DiscSource(), validation_clips=1).run()
+def test_a_run_ends_with_weights_that_the_pipeline_reads(start, discs, tmp_path):
+    path = start(tmp_path, validation=discs).run()
     assert path == tmp_path / "recon.safetensors"
     model = load_model(path)
     assert isinstance(model, L4GM)
@@ -60,7 +37,7 @@ def test_a_run_ends_with_weights_that_the_pipeline_reads(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [2, 4, 5])
-def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, cut):
+def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(start, tmp_path, cut):
     whole = start(tmp_path / "whole")
     whole.run()
     first = start(tmp_path / "cut")
@@ -80,7 +57,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(tmp_path, cut):
         assert torch.equal(value, second.average.state_dict()[name]), name
 
 
-def test_training_lowers_the_loss(tmp_path):
+def test_training_lowers_the_loss(start, tmp_path):
     config = debug_preset()
     stage = Stage(steps=60, size_px=16, num_clips=1, warmup_steps=5, learning_rate=3e-3)
     config = dataclasses.replace(config, stages=(stage,))
@@ -91,7 +68,7 @@ def test_training_lowers_the_loss(tmp_path):
     assert np.mean(seen[-10:]) < 0.7 * np.mean(seen[:10])
 
 
-def test_a_step_with_a_broken_gradient_is_skipped_and_many_stop_the_run(tmp_path):
+def test_a_step_with_a_broken_gradient_is_skipped_and_many_stop_the_run(start, tmp_path):
     trainer = start(tmp_path)
     before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
     trainer.model.conv.bias.register_hook(lambda gradient: gradient * math.nan)
@@ -106,13 +83,15 @@ def test_a_step_with_a_broken_gradient_is_skipped_and_many_stop_the_run(tmp_path
 
 def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path):
     program = f"""
-        import sys; sys.path.insert(0, {str(tmp_path)!r})
         import dataclasses, importlib.util, pathlib
-        spec = importlib.util.spec_from_file_location("t", {__file__!r})
+        path = {str(Path(__file__).with_name("conftest.py"))!r}
+        spec = importlib.util.spec_from_file_location("t", path)
         t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
-        stage = t.Stage(steps=100000, size_px=16, num_clips=2)
+        from l4gm.train.presets import Stage
+        stage = Stage(steps=100000, size_px=16, num_clips=2)
         config = dataclasses.replace(t.debug_preset(), stages=(stage,))
-        t.start(pathlib.Path({str(tmp_path / "run")!r}), config=config, checkpoint_minutes=0).run()
+        folder = pathlib.Path({str(tmp_path / "run")!r})
+        t.start_run(folder, config=config, checkpoint_minutes=0).run()
     """
     process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
     checkpoint = tmp_path / "run" / "checkpoint.pt"
@@ -127,13 +106,13 @@ def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path):
     assert load_checkpoint(checkpoint).step >= 1
 
 
-def test_a_time_limit_stops_with_a_checkpoint(tmp_path):
+def test_a_time_limit_stops_with_a_checkpoint(start, tmp_path):
     trainer = start(tmp_path, max_minutes=0)
     assert trainer.run() is None
     assert load_checkpoint(tmp_path / "checkpoint.pt").step == 1
 
 
-def test_bad_checkpoints_are_named(tmp_path):
+def test_bad_checkpoints_are_named(start, tmp_path):
     with pytest.raises(InputError, match="no such checkpoint"):
         start(tmp_path, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes(b"rubbish")
@@ -142,6 +121,12 @@ def test_bad_checkpoints_are_named(tmp_path):
     torch.save({"weights": {}}, tmp_path / "checkpoint.pt")
     with pytest.raises(InputError, match="not a checkpoint of this program"):
         start(tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_network_is_refused(start, start_interpolation, tmp_path):
+    start(tmp_path, max_minutes=0).run()
+    with pytest.raises(InputError, match="another network \\(reconstruction\\)"):
+        start_interpolation(tmp_path, resume=True)
 
 
 def test_learning_rate_warms_up_and_falls_to_two_percent():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 l4gm evaluate                                   # the bundled model
-l4gm evaluate --model runs/tiny --clips 8 --pictures out/compare
+l4gm evaluate --model runs/mini --clips 8 --pictures out/compare
 l4gm evaluate --models my_glb_files/ --json
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,43 +12,52 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from l4gm.cli.usage import CommandError, CommonOptions, positive
+from l4gm.cli.usage import CommandError, CommonOptions, UsageError, positive
 from l4gm.errors import InputError
+from l4gm.gaussians.atomic import atomic_file
 
 if TYPE_CHECKING:
     from l4gm.data.clip import ClipSource
+    from l4gm.train.presets import TrainConfig
+    from l4gm.train.tasks import Task
     from l4gm.train.trainer import Trainer
 
 EXAMPLES = """
 l4gm train reconstruction --preset debug -o runs/try           # seconds, to see that it works
-l4gm train reconstruction --preset tiny -o runs/tiny --max-minutes 120
-l4gm train reconstruction --preset tiny -o runs/tiny --resume
-l4gm train reconstruction --preset tiny -o runs/mixed --models my_glb_files/
+l4gm train reconstruction --preset mini -o runs/mini --max-minutes 120
+l4gm train reconstruction --preset mini -o runs/mini --resume
+l4gm train reconstruction --preset mini -o runs/mixed --models my_glb_files/
+l4gm train interpolation --weights runs/mini/recon.safetensors -o runs/mini_interpolation
 """
 
 CHECKPOINT_NAME = "checkpoint.pt"
+RECONSTRUCTION_NAME = "recon.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(CommonOptions):
     """What to train, on what, for how long."""
 
-    network: tyro.conf.Positional[Literal["reconstruction"]]
-    """The network to train."""
+    network: tyro.conf.Positional[Literal["reconstruction", "interpolation"]]
+    """The network to train: frames to Gaussians, or the frames between frames."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
-    preset: Literal["tiny", "debug"] = "tiny"
-    """Network and schedule: tiny is the bundled model (hours of CPU), debug takes seconds."""
+    preset: Literal["mini", "debug"] = "mini"
+    """Network and schedule: mini is the bundled model (hours of CPU), debug takes seconds."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Start from these .safetensors weights of the same network."""
+    """Start from these .safetensors weights of the same network. Interpolation starts from the
+    reconstruction network's, which also draws the views that it will be given in use."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on from the folder's checkpoint."""
     max_minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Save and stop after this long; --resume goes on."""
     validation_clips: int = 16
     """Objects never trained on that are scored now and then; 0 for none."""
+    true_views: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
+    """Interpolation: share of the samples with true side views, as in the paper, and not drawn ones
+    (0 to 1; by default the preset's)."""
     seed: int = 0
     """Seed of weights, objects and order."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
@@ -65,6 +75,15 @@ def run(options: Options) -> None:
     if options.resume and options.weights is not None:
         raise InputError(
             "--weights with --resume: a run goes on from its own weights; leave one out"
+        )
+    if options.network == "reconstruction" and options.true_views is not None:
+        raise InputError("--true-views: only interpolation takes it; leave it out")
+    if options.true_views is not None and not 0 <= options.true_views <= 1:
+        raise UsageError(f"--true-views {options.true_views}: expected a share from 0 to 1")
+    if options.network == "interpolation" and options.weights is None and not options.resume:
+        raise InputError(
+            "--weights: interpolation starts from a reconstruction network; name its "
+            "recon.safetensors"
         )
     logging.getLogger("l4gm").setLevel(logging.INFO)
     trainer = _start(options)
@@ -94,24 +113,39 @@ def _start(options: Options) -> Trainer:
     from l4gm.train.presets import PRESETS
     from l4gm.train.trainer import RunOptions, Trainer
 
-    config = replace(PRESETS[options.preset](), seed=options.seed)
+    config = replace(PRESETS[options.network][options.preset](), seed=options.seed)
+    if options.true_views is not None:
+        config = replace(config, true_views_probability=options.true_views)
     weights = None
     if options.weights is not None:
         weights = load_model(options.weights, config=config.model).state_dict()
+    device = str(find_device(options.device))
     run_options = RunOptions(
         folder=options.out,
-        device=str(find_device(options.device)),
+        device=device,
         max_minutes=math.inf if options.max_minutes is None else options.max_minutes,
-        validation_clips=options.validation_clips,
     )
-    return Trainer.start(
-        config,
-        run_options,
-        _source(options, "train"),
-        _source(options, "heldout"),
-        weights=weights,
-        resume=options.resume,
-    )
+    task = _task(options, config, device)
+    return Trainer.start(config, run_options, task, weights=weights, resume=options.resume)
+
+
+def _task(options: Options, config: TrainConfig, device: str) -> Task:
+    from l4gm.model.weights import load_model
+    from l4gm.train.tasks import InterpolationTask, ReconstructionTask
+
+    source, heldout = _source(options, "train"), _source(options, "heldout")
+    if options.network == "reconstruction":
+        return ReconstructionTask(config, source, heldout, options.validation_clips)
+    # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
+    # is a whole model.
+    kept = options.out / RECONSTRUCTION_NAME
+    if options.weights is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        if not (kept.exists() and kept.samefile(options.weights)):
+            with atomic_file(kept) as partial:
+                shutil.copyfile(options.weights, partial)
+    reconstruction = load_model(kept, config=config.model, device=device)
+    return InterpolationTask(config, source, reconstruction, heldout, options.validation_clips)
 
 
 def _source(options: Options, split: Literal["train", "heldout"]) -> ClipSource:

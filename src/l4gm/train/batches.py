@@ -6,6 +6,7 @@ one would have seen, without any saved position.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,7 @@ from l4gm.train.presets import Stage, TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """One training step's data.
+    """One training step's data; a sample is the same without B.
 
     Args:
         images: [B, T, V, 3, H, W] on white, views 1..3 copied from the first time step.
@@ -41,6 +42,26 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
         return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+    @staticmethod
+    def stack(samples: Sequence[Batch]) -> Batch:
+        """A batch of samples of one shape."""
+
+        def join(name: str) -> Tensor:
+            return torch.stack([getattr(sample, name) for sample in samples])
+
+        def join_cameras(name: str) -> Cameras:
+            return Cameras.stack([getattr(sample, name) for sample in samples])
+
+        return Batch(
+            images=join("images"),
+            present=join("present"),
+            cameras=join_cameras("cameras"),
+            target_image=join("target_image"),
+            target_alpha=join("target_alpha"),
+            target_cameras=join_cameras("target_cameras"),
+            depth=join("depth"),
+        )
 
 
 def on_white(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,26 +136,30 @@ class BatchSampler:
                 generator,
                 clip.num_input_views,
             )
-            samples.append((clip.images[frames], depth[frames], present, clip.cameras))
-        return collate(samples)
+            samples.append(make_sample(clip.images[frames], depth[frames], present, clip.cameras))
+        return Batch.stack(samples)
 
 
-def collate(samples: list[tuple[np.ndarray, np.ndarray, np.ndarray, Cameras]]) -> Batch:
-    """Join (images [T, V + S, H, W, 4], depth [T, V, H, W], present [V], cameras [V + S])."""
-    images = torch.from_numpy(np.stack([s[0] for s in samples]))
-    depth = torch.from_numpy(np.stack([s[1] for s in samples])).float()
-    present = torch.from_numpy(np.stack([s[2] for s in samples]))
-    num_frames, num_views = images.shape[1], depth.shape[2]
-    cameras = Cameras.stack([s[3] for s in samples])
-    batch, total = cameras.shape
-    cameras = cameras.reshape(batch, 1, total).expand(batch, num_frames, total)
-    color, alpha = on_white(images)
+def make_sample(
+    images: np.ndarray, depth: np.ndarray, present: np.ndarray, cameras: Cameras
+) -> Batch:
+    """A sample, a batch without B, of a clip's frames.
+
+    Args:
+        images: [T, V + S, H, W, 4] uint8 RGBA.
+        depth: [T, V, H, W].
+        present: [V].
+        cameras: [V + S].
+    """
+    num_frames, num_views = depth.shape[:2]
+    color, alpha = on_white(torch.from_numpy(images))
+    over_time = cameras.reshape(1, -1).expand(num_frames, *cameras.shape)
     return Batch(
-        images=copy_first_frame_views(color[:, :, :num_views]),
-        present=present,
-        cameras=cameras[:, :, :num_views],
-        target_image=color[:, :, num_views:],
-        target_alpha=alpha[:, :, num_views:],
-        target_cameras=cameras[:, :, num_views:],
-        depth=depth,
+        images=copy_first_frame_views(color[None, :, :num_views])[0],
+        present=torch.from_numpy(present),
+        cameras=over_time[:, :num_views],
+        target_image=color[:, num_views:],
+        target_alpha=alpha[:, num_views:],
+        target_cameras=over_time[:, num_views:],
+        depth=torch.from_numpy(depth).float(),
     )

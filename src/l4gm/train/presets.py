@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 from l4gm.model.config import L4GMConfig
+
+Network = Literal["reconstruction", "interpolation"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +47,14 @@ class TrainConfig:
 
     Args:
         model: the network.
+        network: which of the two it is.
         stages: run one after the other, each from the weights of the one before.
         video_only_share: of the clips from which views are withheld, the share that keeps the
             first view alone; the others lose each of the three views with probability 1/2.
         num_supervision_views: rendered free views per frame.
         frames_per_clip, fps: what is rendered of an object; a sample takes T consecutive frames.
+        true_views_probability: share of the interpolation samples that get the true views 1..3
+            of both ends, as in the paper, and not the ones drawn of the reconstruction, as in use.
         chunk_frames: T at which the finished network is used, written into its file.
         alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
         ema_decay: of the averaged weights, which are what is validated and saved.
@@ -56,11 +62,13 @@ class TrainConfig:
 
     model: L4GMConfig
     stages: tuple[Stage, ...]
+    network: Network = "reconstruction"
     seed: int = 0
     video_only_share: float = 0.6
     num_supervision_views: int = 4
     frames_per_clip: int = 4
     fps: float = 8.0
+    true_views_probability: float = 0.25
     chunk_frames: int = 16
     alpha_weight: float = 1.0
     structure_weight: float = 0.0
@@ -134,8 +142,8 @@ def small_network() -> L4GMConfig:
     )
 
 
-def tiny_preset() -> TrainConfig:
-    """Trains the bundled model in about an hour of one to two CPU cores."""
+def mini_preset() -> TrainConfig:
+    """Trains the bundled reconstruction network in about an hour of one to two CPU cores."""
     return TrainConfig(
         model=small_network(),
         stages=(
@@ -171,6 +179,29 @@ def tiny_preset() -> TrainConfig:
     )
 
 
+def mini_interpolation_preset() -> TrainConfig:
+    """Trains the bundled interpolation network from the reconstruction network, on one CPU core."""
+    return TrainConfig(
+        model=small_network(),
+        network="interpolation",
+        stages=(
+            Stage(
+                steps=900,
+                warmup_steps=50,
+                size_px=128,
+                num_frames=4,
+                batch_size=1,
+                learning_rate=7e-4,
+                depth_weight=0.25,
+                num_clips=450,
+            ),
+        ),
+        num_supervision_views=3,
+        frames_per_clip=7,
+        fps=24.0,
+    )
+
+
 def debug_preset() -> TrainConfig:
     """A network of a few thousand numbers and a handful of steps, for tests and try-outs."""
     model = L4GMConfig(
@@ -201,4 +232,18 @@ def debug_preset() -> TrainConfig:
     )
 
 
-PRESETS = {"tiny": tiny_preset, "debug": debug_preset}
+def debug_interpolation_preset() -> TrainConfig:
+    """As `debug_preset`, for the interpolation network."""
+    return replace(
+        debug_preset(),
+        network="interpolation",
+        stages=(Stage(steps=3, size_px=32, num_frames=4, num_clips=2, warmup_steps=2),),
+        frames_per_clip=7,
+        fps=24.0,
+    )
+
+
+PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
+    "reconstruction": {"mini": mini_preset, "debug": debug_preset},
+    "interpolation": {"mini": mini_interpolation_preset, "debug": debug_interpolation_preset},
+}

@@ -20,15 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l4gm.data.clip import ClipRequest, ClipSource
-from l4gm.evaluation.renders import evaluate_renders, single_pass, summarize
+from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import save_weights
 from l4gm.splat.render import render
-from l4gm.train.batches import Batch, BatchSampler
+from l4gm.train.batches import Batch
 from l4gm.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from l4gm.train.losses import losses
 from l4gm.train.presets import Stage, TrainConfig, position_after
+from l4gm.train.tasks import Sampler, Task
 
 logger = logging.getLogger(__name__)
 
@@ -41,11 +41,10 @@ class RunOptions:
     """How a run is carried out, as opposed to what it learns.
 
     Args:
-        folder: takes `checkpoint.pt`, `log.jsonl` and the finished `recon.safetensors`.
+        folder: takes `checkpoint.pt`, `log.jsonl` and the finished weights.
         device: torch device name.
         max_minutes: stop (with a checkpoint) after this long.
         checkpoint_minutes, validation_minutes: intervals.
-        validation_clips: clips of the validation source that are rendered and scored.
         log_every: steps between lines of the log.
     """
 
@@ -54,7 +53,6 @@ class RunOptions:
     max_minutes: float = math.inf
     checkpoint_minutes: float = 3.0
     validation_minutes: float = 5.0
-    validation_clips: int = 16
     log_every: int = 50
 
 
@@ -82,6 +80,16 @@ def update_average(average: nn.Module, model: nn.Module, decay: float, step: int
     torch._foreach_lerp_(
         list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay
     )
+
+
+def _check_same_network(config: TrainConfig, checkpoint: Checkpoint, folder: Path) -> None:
+    """Raise InputError if a checkpoint is of another network than the one to train."""
+    before = TrainConfig.from_dict(checkpoint.config)
+    if (before.network, before.model) != (config.network, config.model):
+        raise InputError(
+            f"{folder}: its checkpoint is of another network ({before.network}); resume it with "
+            "the network and preset that it was started with"
+        )
 
 
 class StopRequest:
@@ -115,8 +123,7 @@ class Trainer:
 
     config: TrainConfig
     options: RunOptions
-    source: ClipSource
-    validation: ClipSource | None
+    task: Task
     model: L4GM
     average: L4GM
     optimizer: torch.optim.Optimizer
@@ -130,8 +137,7 @@ class Trainer:
     def start(
         config: TrainConfig,
         options: RunOptions,
-        source: ClipSource,
-        validation: ClipSource | None = None,
+        task: Task,
         *,
         weights: dict[str, Tensor] | None = None,
         resume: bool = False,
@@ -151,12 +157,11 @@ class Trainer:
             model.load_state_dict(weights)
         checkpoint = load_checkpoint(options.folder / "checkpoint.pt") if resume else None
         if checkpoint is not None:
+            _check_same_network(config, checkpoint, options.folder)
             model.load_state_dict(checkpoint.weights)
         model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(model).requires_grad_(False).eval()
-        trainer = Trainer(
-            config, options, source, validation, model, average, make_optimizer(model, config)
-        )
+        trainer = Trainer(config, options, task, model, average, make_optimizer(model, config))
         if checkpoint is not None:
             average.load_state_dict(checkpoint.ema)
             trainer.optimizer.load_state_dict(checkpoint.optimizer)
@@ -174,13 +179,13 @@ class Trainer:
         elapsed_before = self.seconds
         last_save = last_validation = began
         prefetch = ThreadPoolExecutor(1)
-        sampler: BatchSampler | None = None
+        sampler: Sampler | None = None
         with stop.installed(), prefetch:
             pending = None
             while self.step < self.config.total_steps:
                 position = position_after(self.config.stages, self.step)
                 if sampler is None or sampler.stage_index != position.stage:
-                    sampler = BatchSampler(self.config, position.stage, self.source)
+                    sampler = self.task.sampler(position.stage)
                     pending = prefetch.submit(sampler.batch, position.step)
                     logger.info("stage %d: %s", position.stage, sampler.stage)
                 assert pending is not None
@@ -256,27 +261,10 @@ class Trainer:
             file.write(json.dumps(entry) + "\n")
 
     def validate(self, stage: Stage) -> None:
-        """Score the averaged weights on the validation source at the stage's size."""
-        if self.validation is None or self.options.validation_clips < 1:
-            return
-        request = ClipRequest(
-            size_px=stage.size_px,
-            num_frames=self.config.frames_per_clip,
-            fps=self.config.fps,
-            num_supervision_views=4,
-        )
-        scores = evaluate_renders(
-            self.validation,
-            single_pass(self.average, max_frames=stage.num_frames, input_size=stage.size_px),
-            request,
-            num_clips=self.options.validation_clips,
-        )
-        entry: dict[str, Any] = {"step": self.step, "minutes": self.seconds / 60}
-        for summary in summarize(scores):
-            key = summary.setting.replace(" ", "_")
-            entry[f"psnr_{key}"] = summary.psnr
-            entry[f"gain_{key}"] = summary.gain
-        self._log(entry)
+        """Score the averaged weights at the stage's size."""
+        scores = self.task.scores(self.average, stage)
+        if scores:
+            self._log({"step": self.step, "minutes": self.seconds / 60, **scores})
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -293,9 +281,15 @@ class Trainer:
         )
 
     def export(self) -> Path:
-        """Write the averaged weights as the pipeline reads them: `recon.safetensors`, float16."""
-        path = self.options.folder / "recon.safetensors"
-        metadata = {"chunk_frames": str(self.config.chunk_frames), "steps": str(self.step)}
+        """Write the averaged weights as the pipeline reads them, float16, and the network's config.
+
+        Returns:
+            the weight file, named as the task says.
+        """
+        path = self.options.folder / self.task.weights_name
+        metadata = {"steps": str(self.step)}
+        if self.config.network == "reconstruction":
+            metadata["chunk_frames"] = str(self.config.chunk_frames)
         save_weights(self.average, path, half=True, metadata=metadata)
         config = self.options.folder / "config.json"
         partial = config.with_name(config.name + ".partial")
