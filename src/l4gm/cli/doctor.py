@@ -48,6 +48,11 @@ class Extra:
 EXTRAS = (
     Extra("cuda", ("gsplat",), "the fast rasterizer on NVIDIA GPUs"),
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
+    Extra(
+        "data",
+        ("pyarrow", "fsspec", "opencv-python-headless"),
+        "training sets on disk or in the cloud, motion of renderings",
+    ),
 )
 
 
