@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import tomllib
@@ -13,7 +12,7 @@ import pytest
 
 import l4gm
 from l4gm.cli import doctor
-from l4gm.cli.main import VERBS
+from l4gm.cli.main import find_command
 from l4gm.cli.usage import parse
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +69,8 @@ def test_links_between_documents_lead_somewhere(page: Path) -> None:
 def test_commands_in_documents_parse(page: Path) -> None:
     """Every indented `l4gm ...` line is a command line that the verb takes."""
     for line in re.findall(r"^    (l4gm .*)$", page.read_text(), re.MULTILINE):
-        verb, *arguments = shlex.split(line, comments=True)[1:]
-        module = importlib.import_module(f"l4gm.cli.{verb}")
-        assert parse(module.Options, verb, VERBS[verb], module.EXAMPLES, arguments), line
+        command = find_command(shlex.split(line, comments=True)[1:])
+        verb, module = " ".join(command.names), command.module
+        assert parse(module.Options, verb, command.summary, module.EXAMPLES, command.arguments), (
+            line
+        )
