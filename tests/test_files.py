@@ -34,6 +34,16 @@ def test_safetensors(tmp_path: Path, name: str) -> None:
     assert torch.equal(back.gaussians.means, sequence().gaussians.means)
 
 
+def test_compact(tmp_path: Path) -> None:
+    save(sequence(), tmp_path / "a.l4gm")
+    back = load(tmp_path / "a.l4gm")
+    assert isinstance(back, GaussianSequence)
+    assert back.fps == 24.0
+    torch.testing.assert_close(
+        back.gaussians.opacities, sequence().gaussians.opacities, atol=0.5 / 255, rtol=0
+    )
+
+
 @pytest.mark.parametrize("name", ["out", "v1.2/"])
 def test_folder(tmp_path: Path, name: str) -> None:
     save(sequence(), os.path.join(tmp_path, name))  # noqa: PTH118  (a Path would lose the slash)
@@ -78,9 +88,9 @@ def test_sequence_does_not_fit_one_ply(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.obj", "a.pt", "a.safetensors.bak"])
 def test_unknown_suffix_lists_the_known(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.html"):
+    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.l4gm.*\.html"):
         save(sequence(), tmp_path / name)
-    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.html"):
+    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.l4gm.*\.html"):
         load(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

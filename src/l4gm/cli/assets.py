@@ -54,7 +54,7 @@ class Asset:
 
 
 def open_asset(path: Path, *, fps: float | None = None) -> Asset:
-    """Open a .ply, a .safetensors sequence, a folder of PLY frames, or a `reconstruct` result.
+    """Open a .ply, a .safetensors or .l4gm sequence, a folder of PLY frames, or a result folder.
 
     A folder's lossless sequence is preferred to its PLY frames.
 
@@ -66,13 +66,14 @@ def open_asset(path: Path, *, fps: float | None = None) -> Asset:
         InputError: nothing there, nothing of ours, or damaged.
     """
     from l4gm.files import load
+    from l4gm.gaussians.compact_file import SUFFIX, read_compact_frames, read_compact_info
     from l4gm.gaussians.sequence_file import read_frames, read_sequence_info
     from l4gm.gaussians.types import Gaussians
 
     if not path.exists():
         raise InputError(
             f"{path}: no such file or folder; expected a result of `l4gm reconstruct`, a .ply, "
-            "or a .safetensors sequence"
+            "or a .safetensors or .l4gm sequence"
         )
     inner = path / SEQUENCE_NAME if path.is_dir() else path
     if inner.suffix.lower() == ".safetensors" and inner.is_file():
@@ -85,6 +86,16 @@ def open_asset(path: Path, *, fps: float | None = None) -> Asset:
             info.num_gaussians,
             info.fps,
             lambda start, stop: read_frames(inner, start, stop),
+        )
+    if path.suffix.lower() == SUFFIX and path.is_file():
+        compact = read_compact_info(path)
+        return Asset(
+            path,
+            "compact sequence",
+            compact.num_frames,
+            compact.num_gaussians,
+            compact.fps,
+            lambda start, stop: read_compact_frames(path, start, stop),
         )
     loaded = load(path, fps=fps)
     if isinstance(loaded, Gaussians):

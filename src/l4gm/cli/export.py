@@ -15,11 +15,12 @@ EXAMPLES = """
 l4gm export out/cat --format html -o cat.html            # one page that plays it, offline
 l4gm export out/cat --format ply -o cat_frames           # frame_0000.ply ... in a folder
 l4gm export out/cat --format ply --frame 0 -o cat.ply    # one frame
+l4gm export out/cat --format l4gm -o cat.l4gm            # one small file
 l4gm export cat_frames --format safetensors -o cat.safetensors
 """
 
-Format = Literal["ply", "safetensors", "html"]
-SUFFIXES = {"safetensors": ".safetensors", "html": ".html"}
+Format = Literal["ply", "safetensors", "l4gm", "html"]
+SUFFIXES = {"safetensors": ".safetensors", "l4gm": ".l4gm", "html": ".html"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,8 @@ class Options(CommonOptions):
     asset: tyro.conf.Positional[Path]
     """Result folder, .ply, folder of PLY frames, or .safetensors sequence."""
     format: Format
-    """ply: what splat viewers read; safetensors: lossless; html: a page that plays it."""
+    """ply: what splat viewers read; safetensors: lossless; l4gm: small; html: a page that plays
+    it."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
     """File to write; for ply a folder, or a .ply file for one frame."""
     frame: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
