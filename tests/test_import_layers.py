@@ -38,6 +38,8 @@ SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
 HEAVY = {
     "av": {"l4gm.media.video"},
     "plyfile": {"l4gm.gaussians.ply"},
+    "pyarrow": {"l4gm.data.manifest"},
+    "fsspec": {"l4gm.data.storage"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},

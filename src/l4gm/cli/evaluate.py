@@ -34,6 +34,8 @@ class Options(CommonOptions):
     """mini (bundled), official (the paper's), a folder, a .safetensors file, or a hub name."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to score too (their held-out ones)."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
+    """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
     clips: int = 32
     """Objects of each set."""
     frames: int = 8
@@ -63,7 +65,7 @@ def run(options: Options) -> None:
     from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
 
-    sources = clip_sources(options.models, seed=options.seed, split="heldout")
+    sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
     settings, reconstruct = _reconstruct(options)
     request = ClipRequest(size_px=options.size, num_frames=options.frames)
     scores: dict[str, list[ClipScore]] = {}

@@ -46,6 +46,8 @@ class Options(CommonOptions):
     """Network and schedule: mini is the bundled model (hours of CPU), debug takes seconds."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
+    """Packed set (l4gm data pack), which takes the place of procedural objects."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Start from these .safetensors weights of the same network. Interpolation starts from the
     reconstruction network's, which also draws the views that it will be given in use."""
@@ -153,7 +155,9 @@ def _source(options: Options, split: Literal["train", "heldout"]) -> ClipSource:
     from l4gm.cli.sources import clip_sources
     from l4gm.datagen.clips import MixedClips
 
-    sources = list(clip_sources(options.models, seed=options.seed, split=split).values())
+    sources = list(
+        clip_sources(options.models, options.data, seed=options.seed, split=split).values()
+    )
     if len(sources) == 1:
         return sources[0]
     return MixedClips(sources, [1.0] * len(sources), options.seed)

@@ -21,7 +21,8 @@ class Clip:
         fps: frames per second.
         num_input_views: the first views, which are the fixed cameras at elevation 0 and azimuths
             0, 90, 180, 270; the others are free and only supervise.
-        depth: optional [T, V, H, W] float32, camera z of the nearest surface, 0 where none is.
+        depth: optional [T, V or num_input_views, H, W] float32, camera z of the nearest surface,
+            0 where none is; where it is known, it is so of the first views at least.
         name: says where it came from (seed, or object and animation).
     """
 
@@ -43,10 +44,10 @@ class Clip:
                 f"need one camera per view: {self.images.shape[1]} views, "
                 f"cameras {list(self.cameras.shape)}"
             )
-        if self.depth is not None and self.depth.shape != self.images.shape[:4]:
-            raise ValueError(
-                f"depth must be {list(self.images.shape[:4])}, got {list(self.depth.shape)}"
-            )
+        frames, views, height, width, _ = self.images.shape
+        shapes = [(frames, count, height, width) for count in (views, self.num_input_views)]
+        if self.depth is not None and self.depth.shape not in shapes:
+            raise ValueError(f"depth must be {shapes[0]} or {shapes[1]}, got {self.depth.shape}")
 
 
 @dataclass(frozen=True, kw_only=True)
