@@ -5,15 +5,23 @@ Module names are those of the released checkpoints.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l4gm.model.attention import RESIDUAL_SCALE, Grid, GridAttention
 from l4gm.model.config import L4GMConfig
-from l4gm.model.convolution import PointwiseConv2d, UpsampleConv2d
+from l4gm.model.convolution import Conv3x3, PointwiseConv2d, UpsampleConv2d
 
 NUM_INPUT_CHANNELS = 9
+
+# Size of a feature map of the outer blocks, over all maps that are worked on together: 16 maps of the
+# released network, 256 MB in float32.
+MAX_OUTER_NUMBERS = 1 << 26
 
 
 class ResidualBlock(nn.Module):
@@ -22,9 +30,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, num_groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(num_groups, in_channels, eps=1e-5)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        self.conv1 = Conv3x3(in_channels, out_channels)
         self.norm2 = nn.GroupNorm(num_groups, out_channels, eps=1e-5)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = Conv3x3(out_channels, out_channels)
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else PointwiseConv2d(in_channels, out_channels)
 
@@ -168,18 +176,60 @@ class UNet(nn.Module):
                 UpBlock(config, level, channels, taken, width, attention=attention)
             )
             channels = width
+        self._num_untaken = len(skips)
+        self._num_outer_down = _num_without(config.down_attention)
+        self._num_outer_up = _num_without(reversed(config.up_attention))
         self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
-        """[B T V, 9, H, W] -> [B T V, out_channels, h, w]."""
+        """[B T V, 9, H, W] -> [B T V, out_channels, h, w].
+
+        The outer blocks, whose maps are the largest, do not attend: without gradients a long clip
+        goes through them in groups of maps, so that memory is what the inner blocks need.
+        """
         if self.patch_size > 1:
             x = F.pixel_unshuffle(x, self.patch_size)
-        x = self.conv_in(x.contiguous(memory_format=torch.channels_last))
-        skips = [x]
-        for block in self.down_blocks:
+        x = x.contiguous(memory_format=torch.channels_last)
+        at_once = self._maps_at_once(x)
+        entered = [self._enter(part, grid) for part in x.split(at_once)]
+        skips = [_joined(parts) for parts in zip(*entered, strict=True)]
+        del entered
+        for block in self.down_blocks[self._num_outer_down :]:
             skips += block(skips[-1], grid)
         x = self.mid_block(skips[-1], grid)
-        for block in self.up_blocks:
+        inner_up = len(self.up_blocks) - self._num_outer_up
+        for block in self.up_blocks[:inner_up]:
+            x = block(x, skips, grid)
+        groups = zip(x.split(at_once), *(skip.split(at_once) for skip in skips), strict=True)
+        return _joined([self._leave(part, list(taken), grid) for part, *taken in groups])
+
+    def _maps_at_once(self, x: Tensor) -> int:
+        """How many maps go through the outer blocks together."""
+        if torch.is_grad_enabled():
+            return len(x)
+        numbers = self.conv_in.out_channels * x.shape[2] * x.shape[3]
+        return max(1, MAX_OUTER_NUMBERS // numbers)
+
+    def _enter(self, x: Tensor, grid: Grid) -> list[Tensor]:
+        """The first blocks going down; of their outputs those that are taken up again."""
+        skips = [self.conv_in(x)]
+        for block in self.down_blocks[: self._num_outer_down]:
+            skips += block(skips[-1], grid)
+        # Fewer levels up than down: nothing takes the first ones.
+        return skips[min(self._num_untaken, len(skips) - 1) :]
+
+    def _leave(self, x: Tensor, skips: list[Tensor], grid: Grid) -> Tensor:
+        """The last blocks going up."""
+        for block in self.up_blocks[len(self.up_blocks) - self._num_outer_up :]:
             x = block(x, skips, grid)
         return self.conv_out(norm_silu(self.norm_out, x))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(tuple(parts))
+
+
+def _num_without(attention: Iterable[bool]) -> int:
+    """How many levels come before the first that attends."""
+    return len(list(takewhile(operator.not_, attention)))
