@@ -36,6 +36,7 @@ VERBS = {
     "train": "train a network",
     "evaluate": "measure a network on objects whose truth is known",
     "data": "make training data",
+    "bench": "measure how fast the parts are on this machine",
     "doctor": "say what this machine has, what is missing, and how to get it",
 }
 

@@ -11,7 +11,7 @@ from l4gm.model import winograd
 # Where Winograd's way is the faster one on a CPU (measured on AVX-512, oneDNN's direct convolution
 # beside it): enough channels to make its transforms small, enough pixels to make the kernel's so.
 MIN_CHANNELS_FOR_WINOGRAD = 256
-MIN_PIXELS_FOR_WINOGRAD = 2048
+MIN_PIXELS_FOR_WINOGRAD = 1024
 # With fewer low-resolution positions than this, building the combined kernel costs more than the
 # arithmetic it saves (measured on AVX2, 64 to 1024 channels).
 MIN_POSITIONS_FOR_TRANSPOSED = 512

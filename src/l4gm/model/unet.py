@@ -19,7 +19,7 @@ from l4gm.model.convolution import Conv3x3, PointwiseConv2d, UpsampleConv2d
 
 NUM_INPUT_CHANNELS = 9
 
-# Size of a feature map of the outer blocks, over all maps that are worked on together: 16 maps of the
+# Size of an outer block's feature map, over all maps that are worked on together: 16 maps of the
 # released network, 256 MB in float32.
 MAX_OUTER_NUMBERS = 1 << 26
 
