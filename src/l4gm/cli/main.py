@@ -26,6 +26,7 @@ from typing import Any
 from l4gm import __version__
 from l4gm.cli.usage import CommandError, CommonOptions, UsageError, parse
 from l4gm.errors import InputError
+from l4gm.model.allocator import keep_large_buffers
 
 VERBS = {
     "reconstruct": "turn a video of a moving object into an animated 3D object",
@@ -101,6 +102,7 @@ def _run(arguments: list[str]) -> None:
     )
     if options is None:
         return
+    keep_large_buffers()
     with _logging(options):
         command.module.run(options)
 

@@ -73,7 +73,9 @@ class Reconstruction:
         self.found["device"] = str(device)
         with self._timed("load model"):
             weights = resolve_weights(options.model)
-            given = {} if options.chunk_frames is None else {"chunk_frames": options.chunk_frames}
+            given: dict[str, Any] = {}
+            if options.chunk_frames is not None:
+                given["chunk_frames"] = options.chunk_frames
             pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
             pipeline.multiview = self._generator(pipeline)
         self.found["chunk_frames"] = pipeline.chunk_frames

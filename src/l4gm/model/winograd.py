@@ -1,9 +1,9 @@
 """3x3 convolutions by Winograd's minimal filtering, F(4x4, 3x3), as batched matrix products.
 
 A tile of 4 x 4 output pixels depends on 6 x 6 input pixels. Both are taken to another basis, in
-which the convolution is a product for each of the 36 coefficients: 36 multiplications a tile and pair of
-channels where the definition has 144 (Lavin and Gray, "Fast algorithms for convolutional neural
-networks", arXiv 1509.09308, section 4). The products over the channels are ordinary matrix
+which the convolution is a product for each of the 36 coefficients: 36 multiplications a tile and
+pair of channels where the definition has 144 (Lavin and Gray, "Fast algorithms for convolutional
+neural networks", arXiv 1509.09308, section 4). The products over the channels are ordinary matrix
 products, which every CPU library does near the machine's peak.
 
     V = (B' (x) B') d      d: 6 x 6 input pixels of each tile and channel

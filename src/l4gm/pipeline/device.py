@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor
 
 from l4gm.errors import InputError
-from l4gm.gaussians.types import Gaussians
-from l4gm.geometry.cameras import Cameras
-from l4gm.pipeline.chunks import Reconstruct
+
+Precision = Literal["auto", "float32", "float16", "bfloat16"]
 
 
 def find_device(name: str | torch.device) -> torch.device:
@@ -43,14 +40,22 @@ def device_of(network: Any) -> torch.device:
     return torch.device("cpu")
 
 
-def in_device_precision(network: Reconstruct, device: torch.device) -> Reconstruct:
-    """The network, in float16 where that pays (CUDA), as the released code runs it."""
+def find_precision(name: Precision, device: torch.device) -> torch.dtype:
+    """The number format for a network's weights and arithmetic.
 
-    def run(images: Tensor, cameras: Cameras, present: Tensor | None = None, /) -> Gaussians:
-        context: AbstractContextManager[Any] = nullcontext()
-        if device.type == "cuda":
-            context = torch.autocast("cuda", torch.float16)
-        with context:
-            return network(images, cameras, present).to(torch.float32)
+    Args:
+        name: "auto" is float16 on CUDA, as the released code runs, and float32 elsewhere.
+            Processors with bfloat16 matrix units (AMX) are several times faster in "bfloat16".
+        device: where the network runs.
 
-    return run
+    Raises:
+        InputError: a name that is none of these.
+    """
+    if name not in get_args(Precision):
+        raise InputError(
+            f"precision: {name!r} is not known, expected one of {', '.join(get_args(Precision))}"
+        )
+    if name == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, name)
+    return dtype

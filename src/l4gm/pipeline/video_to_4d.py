@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.chunks import Reconstruct
-from l4gm.pipeline.device import device_of, find_device, in_device_precision
+from l4gm.pipeline.device import Precision, device_of, find_device, find_precision
 from l4gm.pipeline.first_guess import MissingViews
 from l4gm.pipeline.frames import (
     DEFAULT_FPS,
@@ -97,13 +97,23 @@ class VideoTo4D:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | os.PathLike[str] = "mini", *, device: str = "auto", **options: Any
+        cls,
+        name: str | os.PathLike[str] = "mini",
+        *,
+        device: str = "auto",
+        precision: Precision = "auto",
+        compile: bool = False,
+        **options: Any,
     ) -> VideoTo4D:
         """A pipeline with trained networks.
 
         Args:
             name: "mini" (bundled), "official" (the paper's, from the hub), or a folder.
             device: "auto" (CUDA, else MPS, else CPU) or a torch device.
+            precision: of the networks; "auto" is float16 on CUDA, as released, else float32.
+                Gaussians and pictures are float32 always.
+            compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
+                then takes a minute or more, so it pays for many clips in one process.
             options: further arguments of the constructor; `chunk_frames` is by default what the
                 weight file says, or 16.
 
@@ -120,11 +130,17 @@ class VideoTo4D:
                     f"{trained_frames!r}, expected a whole number of frames"
                 )
             options.setdefault("chunk_frames", int(trained_frames))
+        dtype = find_precision(precision, place)
+
+        def network(kind: Literal["recon", "interp"]) -> L4GM:
+            model = L4GM.from_pretrained(name, kind=kind, device=place).to(dtype)
+            if compile:
+                model.unet.compile(dynamic=False)
+            return model
+
         return cls(
-            L4GM.from_pretrained(name, kind="recon", device=place),
-            None
-            if files.interp is None
-            else L4GM.from_pretrained(name, kind="interp", device=place),
+            network("recon"),
+            None if files.interp is None else network("interp"),
             device=place,
             **options,
         )
@@ -213,8 +229,8 @@ class VideoTo4D:
         if interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
         stages = Stages(
-            reconstruct=in_device_precision(self.reconstruction, self.device),
-            interpolate=between and in_device_precision(between, self.device),
+            reconstruct=self.reconstruction,
+            interpolate=between,
             multiview=self.multiview,
             rig=InputRig(
                 elevation=elevation,
