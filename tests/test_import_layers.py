@@ -25,7 +25,7 @@ LAYERS = (
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
     {"pipeline", "evaluation", "train", "datagen", "viewer"},
-    {"files", "bench"},
+    {"files", "bench", "ablation"},
     {"cli"},
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}

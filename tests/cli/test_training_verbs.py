@@ -25,7 +25,7 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
     assert second.code == 0
     assert sorted(path.name for path in folder.iterdir()) >= ["checkpoint.pt", "config.json"]
     outcome = run(
-        "evaluate", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
+        "evaluate", "renders", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
         "--pictures", tmp_path / "pictures", "--device", "cpu",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
@@ -36,7 +36,7 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
     with Image.open(tmp_path / "pictures" / names[0]) as sheet:
         assert sheet.size == (4 * 32, 4 * 32)  # 4 free views; truth, rendering, first and last
     alone = run(
-        "evaluate", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
+        "evaluate", "renders", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
         "--network-alone", "--json", "--device", "cpu",
     )  # fmt: skip
     scores = json.loads(alone.out)["procedural"]

@@ -1,27 +1,10 @@
 import math
 
 import numpy as np
-import pytest
-import torch
 
 from l4gm.data.clip import Clip
-from l4gm.evaluation.metrics import flicker, psnr
 from l4gm.evaluation.renders import ClipScore, clip_images, nearest_given_picture, summarize
 from l4gm.geometry.cameras import orbit_cameras
-
-
-def test_psnr_closed_form():
-    target = torch.zeros(2, 3, 4, 4)
-    prediction = torch.stack([torch.full((3, 4, 4), 0.1), torch.zeros(3, 4, 4)])
-    assert psnr(prediction, target).tolist() == pytest.approx([20.0, 100.0], abs=1e-4)
-
-
-def test_flicker_of_a_still_truth_is_the_mean_squared_change():
-    still = torch.zeros(3, 1, 3, 2, 2)
-    blinking = still.clone()
-    blinking[1] = 0.5
-    assert flicker(blinking, still).item() == pytest.approx(0.25)
-    assert flicker(still[:1], still[:1]).item() == 0
 
 
 def make_clip() -> Clip:

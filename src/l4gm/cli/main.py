@@ -35,7 +35,7 @@ VERBS = {
     "export": "write an animated object in another format",
     "inspect": "say what an asset holds",
     "train": "train a network",
-    "evaluate": "measure a network on objects whose truth is known",
+    "evaluate": "measure how good results are",
     "data": "make training data",
     "bench": "measure how fast the parts are on this machine",
     "doctor": "say what this machine has, what is missing, and how to get it",
@@ -145,6 +145,12 @@ def _look_up(names: list[str], table: dict[str, str]) -> str:
     *group, verb = names
     if verb in table:
         return table[verb]
+    if verb.startswith("-"):
+        name = " ".join(["l4gm", *group])
+        raise UsageError(
+            f"{name} does several things; say which before {verb}: {', '.join(table)} "
+            f"({name} --help)"
+        )
     near = difflib.get_close_matches(verb, table, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(table)}"
     raise UsageError(

@@ -1,0 +1,154 @@
+"""`l4gm evaluate renders`: how good a model is on objects whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from l4gm.cli.usage import CommonOptions, positive
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from l4gm.cli.progress import Progress
+    from l4gm.data.clip import Clip
+    from l4gm.evaluation.renders import ClipScore, Reconstruct
+
+EXAMPLES = """
+l4gm evaluate renders                                   # the bundled model
+l4gm evaluate renders --model runs/mini --clips 8 --pictures out/compare
+l4gm evaluate renders --models my_glb_files/ --json
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CommonOptions):
+    """Which model, on what."""
+
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
+    """mini (bundled), official (the paper's), a folder, a .safetensors file, or a hub name."""
+    models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of animated .glb or .gltf models to score too (their held-out ones)."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
+    """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
+    clips: int = 32
+    """Objects of each set."""
+    frames: int = 8
+    """Frames of each clip, at 8 a second."""
+    size: int = 256
+    """Width and height of the pictures, given and compared."""
+    network_alone: tyro.conf.FlagCreatePairsOff[bool] = False
+    """One forward pass of the network a chunk, without first guess and hand-over of views."""
+    pictures: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Also write what was seen: for each clip the truth above the rendering."""
+    seed: int = 0
+    """Seed of the objects; none is among those of training, whatever the seed."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print JSON with every clip's score instead of a table."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(options: Options) -> None:
+    """Print PSNR on novel views, with the four first views given and from the video alone."""
+    for name in ("clips", "frames", "size"):
+        positive(f"--{name}", getattr(options, name))
+
+    from l4gm.cli.output_folder import output_folder
+    from l4gm.cli.progress import Progress
+    from l4gm.cli.sources import clip_sources
+    from l4gm.data.clip import ClipRequest
+    from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
+
+    sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
+    settings, reconstruct = _reconstruct(options)
+    request = ClipRequest(size_px=options.size, num_frames=options.frames)
+    scores: dict[str, list[ClipScore]] = {}
+    with ExitStack() as stack:
+        folder = None
+        if options.pictures is not None:
+            folder = stack.enter_context(output_folder(options.pictures))
+        progress = stack.enter_context(Progress())
+        for name, source in sources.items():
+            seen = _Watcher(name, options.clips * len(settings), progress, folder)
+            scores[name] = evaluate_renders(
+                source,
+                reconstruct,
+                request,
+                num_clips=options.clips,
+                settings=settings,
+                on_clip=seen,
+            )
+    if options.json:
+        print(json.dumps({name: [asdict(s) for s in rows] for name, rows in scores.items()}))
+        return
+    print(markdown_table({name: summarize(rows) for name, rows in scores.items()}))
+
+
+def _reconstruct(options: Options) -> tuple[tuple[str, ...], Reconstruct]:
+    """The settings that the model can work in, and how a clip is reconstructed."""
+    from l4gm.evaluation.renders import SETTINGS, single_pass
+    from l4gm.gaussians.types import Gaussians
+    from l4gm.model.l4gm import L4GM
+    from l4gm.pipeline.video_to_4d import VideoTo4D
+
+    pipeline = VideoTo4D.from_pretrained(options.model, device=options.device)
+    network = pipeline.reconstruction
+    assert isinstance(network, L4GM)
+    video_is_enough = network.config.missing_views
+    settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
+    if options.network_alone:
+        alone = single_pass(network, max_frames=pipeline.chunk_frames)
+
+    def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
+        frames = frames.to(pipeline.device)
+        views = None if views is None else views.to(pipeline.device)
+        if options.network_alone:
+            return alone(frames, views).to("cpu")
+        return pipeline(frames, views=views, align=False, interpolate=False).gaussians.to("cpu")
+
+    return settings, reconstruct
+
+
+class _Watcher:
+    """Called after each clip: tells the progress and keeps the pictures."""
+
+    def __init__(self, name: str, total: int, progress: Progress, folder: Path | None) -> None:
+        self._name = name
+        self._total = total
+        self._progress = progress
+        self._folder = folder
+        self._done = 0
+        self._clip: Clip | None = None
+        self._index = -1
+
+    def __call__(self, clip: Clip, score: ClipScore, predicted: Tensor) -> None:
+        self._done += 1
+        if clip is not self._clip:  # each clip comes once per setting
+            self._clip, self._index = clip, self._index + 1
+        self._progress(f"evaluate {self._name}", self._done, self._total)
+        if self._folder is not None:
+            setting = score.setting.replace(" ", "_")
+            path = self._folder / f"{self._name}_{self._index:03d}_{setting}.png"
+            _write_comparison(path, clip, predicted)
+
+
+def _write_comparison(path: Path, clip: Clip, predicted: Tensor) -> None:
+    """The first and last frame, all free views: truth above rendering."""
+    import torch
+    from PIL import Image
+
+    from l4gm.evaluation.renders import clip_images
+
+    truth = clip_images(clip)[:, clip.num_input_views :]
+    rows = []
+    for frame in sorted({0, len(truth) - 1}):
+        for pictures in (truth[frame], predicted[frame]):
+            rows.append(torch.cat(list(pictures), dim=-1))
+    sheet = torch.cat(rows, dim=-2).clamp(0, 1).mul(255).round().byte()
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path)
