@@ -3,28 +3,29 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from l4gm.datagen.objects import shapes
+from l4gm.datagen.objects import looks, shapes
 from l4gm.datagen.objects.catalogue import PLANS, build_object
-from l4gm.datagen.objects.rig import Motions, Part, Rig, Wave, rotation, turn_to
+from l4gm.datagen.objects.rig import PRESENT, Motions, Part, Path, Rig, Wave, rotation, turn_to
 from l4gm.datagen.procedural import GENERATOR_VERSION, procedural_object
 
 KINDS = list(PLANS)
 # Seed: kind, vertices, mean and spread of the positions, mean colour.
 RECORDED = {
-    0: ("blob", 699, 0.17331, 0.23922, 0.4365),
-    1: ("serpent", 612, -0.08481, 0.28373, 0.31214),
-    2: ("biped", 1968, 0.03236, 0.26564, 0.42481),
-    3: ("quadruped", 2122, -0.02552, 0.33759, 0.76216),
-    4: ("assembly", 1479, -0.01771, 0.17605, 0.93949),
-    5: ("furniture", 388, 0.06889, 0.20386, 0.52408),
-    6: ("arthropod", 2092, 0.0927, 0.24434, 0.34445),
-    9: ("plant", 1179, 0.10058, 0.18353, 0.29994),
-    14: ("machine", 552, 0.06835, 0.20651, 0.38127),
-    15: ("vehicle", 1788, 0.1736, 0.25914, 0.47862),
-    18: ("bird", 1499, 0.11046, 0.20502, 0.75383),
-    19: ("fish", 1073, -0.10165, 0.1925, 0.41275),
-    31: ("toy", 759, 0.09723, 0.21776, 0.63068),
-    42: ("aircraft", 1035, 0.07517, 0.19418, 0.7724),
+    0: ("vehicle", 2040, 0.09872, 0.27324, 0.46725),
+    1: ("arthropod", 1352, 0.10512, 0.20903, 0.56496),
+    2: ("biped", 1968, 0.04468, 0.24385, 0.42429),
+    3: ("quadruped", 2685, 0.01470, 0.34655, 0.49146),
+    4: ("assembly", 1059, 0.08560, 0.16785, 1.00000),
+    5: ("contraption", 641, -0.05809, 0.18571, 0.57946),
+    6: ("blob", 772, 0.15435, 0.19033, 0.20775),
+    8: ("bird", 1178, 0.17063, 0.20815, 0.46050),
+    9: ("plant", 560, 0.20337, 0.22715, 0.30464),
+    15: ("aircraft", 1415, 0.15362, 0.35986, 0.59505),
+    18: ("fish", 1057, -0.09385, 0.23234, 0.87686),
+    21: ("machine", 606, 0.11954, 0.24941, 0.36637),
+    31: ("toy", 759, 0.09723, 0.21776, 0.63810),
+    33: ("serpent", 1008, 0.00315, 0.23105, 0.62700),
+    40: ("furniture", 814, 0.12519, 0.27166, 0.74071),
 }
 
 
@@ -37,10 +38,10 @@ def test_a_seed_is_an_object():
 
 def test_the_recorded_objects_have_not_changed():
     """Seeds define sets: if this fails, raise GENERATOR_VERSION and record the new numbers."""
-    assert GENERATOR_VERSION == 2
+    assert GENERATOR_VERSION == 3
     for seed, (kind, vertices, mean, spread, color) in RECORDED.items():
         mesh = procedural_object(seed, 2, 8.0)
-        assert mesh.name == f"procedural-2-{seed}-{kind}"
+        assert mesh.name == f"procedural-3-{seed}-{kind}"
         assert mesh.positions.shape[1] == vertices
         assert mesh.positions.mean() == pytest.approx(mean, abs=1e-4)
         assert mesh.positions.std() == pytest.approx(spread, abs=1e-4)
@@ -57,9 +58,12 @@ def test_every_kind_is_sound(kind):
         assert np.abs(mesh.positions - mesh.positions[:1]).max() > 0.01 * extent
         assert mesh.colors.min() >= 0
         assert mesh.colors.max() <= 1
-        corners = mesh.positions[0][mesh.faces]
-        normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        assert (np.linalg.norm(normals, axis=1) > 0).mean() > 0.9
+        corners = mesh.positions[:, mesh.faces]
+        normals = np.cross(
+            corners[..., 1, :] - corners[..., 0, :], corners[..., 2, :] - corners[..., 0, :]
+        )
+        area = np.linalg.norm(normals, axis=-1).max(0)  # parts that come and go have none at times
+        assert (area > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +130,10 @@ def test_wrong_numbers_are_refused(arguments):
         shapes.ellipsoid(), shapes.ellipsoid(9, 14, 0.4, 0.5), shapes.cylinder(),
         shapes.cylinder(0.0), shapes.cylinder(1.4, 5, 1), shapes.capsule(0.5), shapes.box(3, 0.8),
         shapes.torus(0.3), shapes.blade(), shapes.lathe([0.3, 1.0, 0.5]),
-        shapes.ellipsoid().faceted(),
+        shapes.ellipsoid().faceted(), shapes.tube(0.7), shapes.tube(0.8, 8, 0.02).faceted(),
+        shapes.bowl(), shapes.bowl(0.25, 14, 0.3), shapes.prism(9, 0.8), shapes.lattice(3),
+        shapes.prism(5, 0.5, points=True), shapes.arch(0.3, 0.1), shapes.cut_body(0, 0.0, 0.6),
+        shapes.cut_body(0, 0.8, 0.7), shapes.cut_body(1, 0.3, 0.55), shapes.cut_body(2, 0.8, 0.8),
     ],
 )  # fmt: skip
 def test_shapes_are_closed_and_face_outwards(shape):
@@ -135,7 +142,7 @@ def test_shapes_are_closed_and_face_outwards(shape):
     np.testing.assert_allclose([low[1], high[1]], [0, 1], atol=1e-9)
     np.testing.assert_allclose(low[0], -high[0], atol=1e-9)
     a, b, c = np.moveaxis(shape.points[shape.faces], 1, 0)
-    assert (np.cross(a, b) * c).sum() / 6 > 0.05
+    assert (np.cross(a, b) * c).sum() / 6 > 0.03
     _, place = np.unique(shape.points.round(9), axis=0, return_inverse=True)
     faces = place.reshape(-1)[shape.faces]
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
@@ -144,6 +151,31 @@ def test_shapes_are_closed_and_face_outwards(shape):
     for edge in edges.tolist():
         directed[tuple(edge)] += 1
     assert all(directed.get((v, u), 0) == count for (u, v), count in directed.items())
+
+
+@pytest.mark.parametrize("slant", [0.0, 0.4, -1.5])
+def test_a_cut_takes_off_what_the_plane_says(slant):
+    """Of a ball; the volume of what is left, by samples of the ball."""
+    ball = shapes.ellipsoid(24, 32)
+    rest = shapes.cut(ball, (0, 1.0, slant), 0.6)
+    samples = np.random.default_rng(0).uniform(-1, 1, (200_000, 3)) * [1, 0.5, 1] + [0, 0.5, 0]
+    inside = (((samples - [0, 0.5, 0]) * [1, 2, 1]) ** 2).sum(1) < 1
+    kept = samples[inside & (samples[:, 1] + slant * samples[:, 2] <= 0.6)]
+    low, high = kept.min(0), kept.max(0)
+    scale = np.array([np.abs(kept[:, 0]).max(), high[1] - low[1], np.abs(kept[:, 2]).max()])
+    a, b, c = np.moveaxis(rest.points[rest.faces], 1, 0)
+    volume = (np.cross(a, b) * c).sum() / 6 * np.prod(scale)
+    assert volume == pytest.approx(4 * len(kept) / len(samples), rel=0.04)
+    assert shapes.cut(ball, (0, 1.0, slant), 9.0) is ball
+
+
+def test_a_coil_has_its_turns():
+    """A line along its surface crosses the front of the axis once a turn."""
+    spring = shapes.coil(5, 0.05)
+    line = spring.points[: 51 * 7].reshape(51, 7, 3)[:, :6].mean(1)
+    angle = np.unwrap(np.arctan2(line[:, 0], line[:, 2]))
+    assert angle[-1] - angle[0] == pytest.approx(10 * np.pi, abs=0.2)
+    assert (np.diff(line[:, 1]) > 0).all()
 
 
 def test_reach_is_the_distance_to_the_surface():
@@ -202,6 +234,80 @@ def test_children_ride_on_a_twisted_and_squashed_parent():
     rig.add(rod(parent=parent, at=np.array([0.12, 1.0, 0])))
     child = rig.positions(np.zeros(1))[1][0]
     np.testing.assert_allclose(child[0], [0, 1.44, -0.1], atol=1e-9)
+
+
+def test_parts_come_and_go_with_all_that_hangs_on_them():
+    rig = Rig()
+    body = rig.add(rod())
+    there = Wave(offset=0.5, amplitude=1.5, frequency=1.0)
+    part = rig.add(rod(parent=body, at=np.array([0.1, 0.5, 0.0]), presence=there))
+    rig.add(rod(parent=part, at=np.array([0, 1.0, 0])))
+    _, first, second = rig.positions(np.array([0.0, 0.25, 0.75]))
+    sizes = [np.ptp(np.concatenate([first, second], 1)[t], axis=0) for t in range(3)]
+    np.testing.assert_allclose(sizes[0], 0.5 * sizes[1], atol=1e-9)
+    np.testing.assert_allclose(sizes[1], [0.2, 2.0, 0.2], atol=1e-9)
+    np.testing.assert_allclose(sizes[2], 0, atol=1e-9)
+    np.testing.assert_allclose(second[2], np.broadcast_to([0.1, 0.5, 0.0], second[2].shape))
+
+
+def test_a_path_goes_along_the_nose():
+    """Its velocity is the speed, along the heading; a whole turn leads back."""
+    path = Path(speed=0.7, turn_rate=90.0)
+    seconds = np.linspace(0, 4, 4001)
+    turn, place = path.at(seconds)
+    velocity = np.diff(place, axis=0) / np.diff(seconds)[:, None]
+    np.testing.assert_allclose(velocity, 0.7 * turn[:-1, :, 2], atol=1e-3)
+    np.testing.assert_allclose(place[-1], 0, atol=1e-9)
+    _, hop = Path(hop=0.3, hops=2.0).at(np.array([0.0, 0.25, 0.5]))
+    np.testing.assert_allclose(hop[:, 1], [0, 0.3, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("period", [1.0, 2.0])
+def test_looped_motion_repeats(period):
+    for seed in range(12):
+        kit, _ = build_object(np.random.default_rng(seed))
+        kit.rig.loop(period)
+        seconds = np.linspace(0.1, 0.9, 3)
+        now, then = kit.rig.positions(seconds), kit.rig.positions(seconds + period)
+        np.testing.assert_allclose(np.concatenate(then, 1), np.concatenate(now, 1), atol=1e-9)
+        assert max(np.abs(np.diff(points, axis=0)).max() for points in now) > 1e-4
+
+
+def test_sets_hold_what_the_generator_promises():
+    """Of 150 seeds some travel, some come and go, some have holes, some look like photographs."""
+    kits = [build_object(np.random.default_rng(seed))[0] for seed in range(150)]
+    assert sum(kit.rig.path is not None for kit in kits) > 15
+    assert sum(any(p.presence != PRESENT for p in kit.rig.parts) for kit in kits) > 3
+    textures = [kit.looks.textures for kit in kits]
+    assert sum(any((t[..., 3] == 0).any() for t in row) for row in textures) > 5
+    assert sum(any(t.shape[0] == 128 for t in row) for row in textures) > 20
+
+
+def test_noise_has_the_spectrum_it_is_asked_for():
+    noise = looks.fractal_noise(np.random.default_rng(0), 128, 1.0)
+    assert noise.std() == pytest.approx(1)
+    power = np.abs(np.fft.rfft2(noise)) ** 2
+    fy, fx = np.meshgrid(np.fft.fftfreq(128), np.fft.rfftfreq(128), indexing="ij")
+    frequency = np.hypot(fx, fy) * 128
+    low = power[(frequency > 3) & (frequency < 5)].mean()
+    high = power[(frequency > 24) & (frequency < 40)].mean()
+    assert low / high == pytest.approx(64, rel=0.6)  # amplitude 1 / f: power 1 / f^2, 8 times f
+    stretched = looks.fractal_noise(np.random.default_rng(0), 128, 1.0, (8.0, 1.0))
+    steps = [np.abs(np.diff(stretched, axis=axis)).mean() for axis in (0, 1)]
+    assert steps[1] > 2 * steps[0]
+
+
+@pytest.mark.parametrize("surface", looks.SURFACES, ids=lambda surface: surface.__name__)
+def test_surfaces_repeat_without_a_seam(surface):
+    """Across the picture's edges they change no more than elsewhere."""
+    for seed in range(4):
+        mix, light = surface(np.random.default_rng(seed))
+        for field in (mix, light):
+            assert field.shape == (128, 128)
+            for axis in (0, 1):
+                inner = np.abs(np.diff(field, axis=axis)).max()
+                edge = np.abs(field.take(0, axis) - field.take(-1, axis)).max()
+                assert edge <= 1.3 * inner + 1e-9
 
 
 def test_a_pivot_stays_in_place():

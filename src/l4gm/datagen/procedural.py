@@ -15,7 +15,7 @@ from l4gm.datagen.objects.catalogue import build_object
 from l4gm.datagen.objects.looks import Looks, Material
 from l4gm.datagen.objects.rig import Rig
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 
 
 def procedural_object(

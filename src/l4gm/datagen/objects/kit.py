@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from l4gm.datagen.objects.looks import Looks
-from l4gm.datagen.objects.rig import Array, Part, Rig, Wave, rotation, turn_to
+from l4gm.datagen.objects.rig import Array, Part, Path, Rig, Wave, rotation, turn_to
 from l4gm.datagen.objects.shapes import Shape, box, capsule, cylinder, ellipsoid
 
 Vector = Sequence[float] | Array
@@ -44,7 +44,8 @@ class Kit:
         self.style = STYLES[generator.choice(4, p=[0.4, 0.2, 0.2, 0.2])]
         self.tempo = generator.uniform(0.6, 2.2)
         busy = generator.choice([0.0, 0.35, 0.7])
-        self.main = self.looks.random(0, busy)
+        # A few wear a net or slats: holes through which the other side is seen.
+        self.main = self.looks.perforated(0) if self.chance(0.03) else self.looks.random(0, busy)
         self.second = self.looks.random(1, busy)
         self.accent = self.looks.random(2, 0.5 * busy)
         self.light = self.looks.plain(3)
@@ -72,6 +73,19 @@ class Kit:
         """A swing in the object's tempo; a random phase unless one is given."""
         phase = float(self.generator.random()) if phase is None else phase
         return Wave(amplitude=amplitude, frequency=self.tempo * multiple, phase=phase, **more)
+
+    def travel(self) -> None:
+        """Let the object as a whole walk, circle, hop, turn or weave."""
+        kind = self.count(0, 4)
+        speed = self.between(0.15, 0.6)
+        turn = self.between(40, 200) * self.pick(-1, 1)
+        self.rig.path = (
+            Path(speed=speed),
+            Path(speed=speed, turn_rate=turn),
+            Path(speed=0.5 * speed, hop=self.between(0.06, 0.3), hops=self.tempo),
+            Path(turn_rate=turn),
+            Path(speed=speed, sway=self.between(0.03, 0.12), sways=0.5 * self.tempo),
+        )[kind]
 
     # Shapes in the object's style.
 

@@ -59,8 +59,19 @@ class Wave:
         """The same motion, earlier by a part of its cycle."""
         return replace(self, phase=self.phase + cycles)
 
+    def looped(self, period_seconds: float) -> Wave:
+        """The same with a whole number of cycles in a period, and of turns where it turns on."""
+        cycles = max(1, round(self.frequency * period_seconds))
+        turns = round(self.rate * period_seconds / 360) or (1 if self.rate > 0 else -1)
+        return replace(
+            self,
+            frequency=cycles / period_seconds,
+            rate=360 * turns / period_seconds if self.rate else 0.0,
+        )
+
 
 STILL = Wave()
+PRESENT = Wave(offset=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +93,8 @@ class Part:
         twist: degrees from base to tip.
         squash: change of length; 0.1 makes it 10 % longer and thinner by the square root.
         pivot: [3] where the joint is, in its own axes at rest; what lies there stays in place.
+        presence: 1 and above it is there, 0 and below it is not, between it grows out of its origin
+            with all that hangs on it.
     """
 
     shape: Shape
@@ -99,6 +112,7 @@ class Part:
     twist: Wave = STILL
     squash: Wave = STILL
     pivot: Array = field(default_factory=lambda: np.zeros(3))
+    presence: Wave = PRESENT
 
     def mirrored(self, parent: int, shift_cycles: float) -> Part:
         """The part reflected in x -> -x of its parent's axes, moving `shift_cycles` earlier."""
@@ -123,6 +137,59 @@ class Part:
                 rate=-self.twist.rate,
             ),
             squash=self.squash.shifted(shift_cycles),
+            presence=self.presence.shifted(shift_cycles),
+        )
+
+    def looped(self, period_seconds: float) -> Part:
+        """The part with every motion changed as little as makes it repeat after a period."""
+        names = ("joint", "slide", "bend", "twist", "squash", "presence")
+        return replace(self, **{k: getattr(self, k).looped(period_seconds) for k in names})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """How an object as a whole travels: it looks along +z and turns about y.
+
+    Args:
+        speed: units a second, along its nose.
+        turn_rate: degrees a second; with a speed it walks in a circle.
+        hop: height; the object leaves the ground |sin| of the time.
+        hops: a second.
+        sway: amplitude to the sides.
+        sways: a second.
+    """
+
+    speed: float = 0.0
+    turn_rate: float = 0.0
+    hop: float = 0.0
+    hops: float = 1.0
+    sway: float = 0.0
+    sways: float = 1.0
+
+    def at(self, seconds: Array) -> tuple[Array, Array]:
+        """The object's turn [T, 3, 3] and place [T, 3]."""
+        heading = np.radians(self.turn_rate * seconds)
+        # The integral of the speed along the nose; half angles keep it defined at no turning.
+        run = self.speed * seconds * np.sinc(heading / (2 * np.pi))
+        sway = self.sway * np.sin(2 * np.pi * self.sways * seconds)
+        place = np.stack(
+            [
+                run * np.sin(heading / 2) + sway * np.cos(heading),
+                self.hop * np.sin(np.pi * self.hops * seconds) ** 2,
+                run * np.cos(heading / 2) - sway * np.sin(heading),
+            ],
+            -1,
+        )
+        return rotations(np.array([0.0, 1.0, 0.0]), np.degrees(heading)), place
+
+    def looped(self, period_seconds: float) -> Path:
+        """The same coming back after a period: a walk becomes a circle."""
+        turn = 360 / period_seconds if self.speed or self.turn_rate else 0.0
+        return replace(
+            self,
+            turn_rate=turn if self.turn_rate >= 0 else -turn,
+            hops=max(1, round(self.hops * period_seconds)) / period_seconds,
+            sways=max(1, round(self.sways * period_seconds)) / period_seconds,
         )
 
 
@@ -160,6 +227,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
+        self.path: Path | None = None
 
     def add(self, part: Part) -> int:
         """Append a part; returns its index."""
@@ -176,8 +244,22 @@ class Rig:
             parent = moved.get(part.parent, part.parent)
             moved[index] = self.add(part.mirrored(parent, shift_cycles))
 
+    def loop(self, period_seconds: float) -> None:
+        """Make the whole motion repeat after a period."""
+        self.parts = [part.looped(period_seconds) for part in self.parts]
+        if self.path is not None:
+            self.path = self.path.looped(period_seconds)
+
     def positions(self, seconds: Array) -> list[Array]:
         """Vertices [T, P_k, 3] of every part k at these times [T]."""
+        placed = self._positions(seconds)
+        if self.path is None:
+            return placed
+        turn, place = self.path.at(seconds)
+        return [points @ turn.transpose(0, 2, 1) + place[:, None] for points in placed]
+
+    def _positions(self, seconds: Array) -> list[Array]:
+        """The same without the path."""
         motions = Motions.at(self.parts, seconds)
         frames: list[tuple[Array, Array]] = []
         out = []
@@ -202,6 +284,7 @@ class Rig:
         origin = part.at + motions.slide[k][:, None] * part.slide_axis
         if part.pivot.any():
             origin = origin + part.turn @ part.pivot - turn @ part.pivot
+        turn = turn * motions.presence[k][:, None, None]
         if part.parent < 0:
             return turn, origin
         parent_turn, parent_origin = frames[part.parent]
@@ -226,6 +309,7 @@ class Motions:
         side: [K, 3] unit direction of the bend.
         length: [K] of the parts at rest.
         deforms: [K] whether a part bends or twists.
+        presence: [K, T] scale, 0 to 1.
     """
 
     joint: Array
@@ -236,12 +320,14 @@ class Motions:
     side: Array
     length: Array
     deforms: list[bool]
+    presence: Array
 
     @staticmethod
     def at(parts: list[Part], seconds: Array) -> Motions:
         """Evaluate all waves of the parts at these times [T]."""
-        waves = [(p.joint, p.slide, p.squash, p.bend, p.twist) for p in parts]
-        joint, slide, squash, bend, twist = _wave_values(waves, seconds).transpose(1, 0, 2)
+        waves = [(p.joint, p.slide, p.squash, p.bend, p.twist, p.presence) for p in parts]
+        joint, slide, squash, bend, twist, there = _wave_values(waves, seconds).transpose(1, 0, 2)
+        there = np.clip(there, 0.0, 1.0)
         length = np.maximum(1.0 + squash, 0.2)
         direction = np.radians([part.bend_direction_degrees for part in parts])
         return Motions(
@@ -253,6 +339,7 @@ class Motions:
             side=np.stack([np.sin(direction), 0 * direction, np.cos(direction)], -1),
             length=np.array([part.size[1] for part in parts]),
             deforms=[not (part.bend == STILL and part.twist == STILL) for part in parts],
+            presence=there * there * (3 - 2 * there),
         )
 
     def deformed(self, k: int, points: Array) -> Array:

@@ -1,7 +1,7 @@
 """Building blocks of procedural objects: unit surfaces that a part scales to its size.
 
 Every shape stands on its base: y runs from 0 (where it is attached) to 1, x and z from -1 to 1.
-Faces are counter-clockwise seen from outside. All shapes are symmetric under x -> -x.
+Faces are counter-clockwise seen from outside. All shapes but the coil are symmetric under x -> -x.
 """
 
 from __future__ import annotations
@@ -241,3 +241,230 @@ def lathe(knots: Sequence[float], segments: int = 16) -> Shape:
     share = share * share * (3 - 2 * share)
     radii = values[left] * (1 - share) + values[left + 1] * share
     return loft([0.0, *radii, 0.0], [0.0, *heights, 1.0], segments)
+
+
+@lru_cache(maxsize=64)
+def tube(inner: float = 0.7, segments: int = 14, squareness: float = 1.0, rows: int = 3) -> Shape:
+    """A cylinder with a hole along y; `inner` is the hole's radius. 8 segments and a squareness of
+    0.02 make a frame."""
+    up = np.linspace(0, 1, rows + 1)
+    radii = [*np.ones(rows + 1), *np.full(rows + 1, inner), 1.0]
+    return loft(radii, [*up, *up[::-1], 0.0], segments, squareness)
+
+
+@lru_cache(maxsize=64)
+def bowl(wall: float = 0.15, segments: int = 14, belly: float = 0.6) -> Shape:
+    """A hollow body, open at the top: bowl, cup, bell; `belly` is the exponent of its profile."""
+    height = np.linspace(0, 1, 7)
+    outside = height**belly
+    inside = np.maximum(outside - wall, 0.0)
+    deepest = float(np.interp(0.0, outside - wall, height))
+    hollow = height[height > deepest]
+    return loft(
+        [*outside, *np.interp(hollow[::-1], height, inside), 0.0],
+        [*height, *hollow[::-1], deepest],
+        segments,
+    )
+
+
+@lru_cache(maxsize=128)
+def prism(teeth: int = 12, inner: float = 0.8, share: float = 0.5, points: bool = False) -> Shape:
+    """An outline pushed along y: a gear, or with `points` a star.
+
+    Args:
+        teeth: of the outline.
+        inner: radius between them; theirs is 1.
+        share: of the outline that the tops of the teeth take.
+        points: whether teeth end in a point.
+    """
+    step = 2 * np.pi / teeth
+    if points:
+        places, radii = np.array([0.0, 0.5]), np.array([1.0, inner])
+    else:
+        half, slope = share / 2, min(0.08, (1 - share) / 4)
+        places = np.array([-half, half, half + slope, 1 - half - slope])
+        radii = np.array([1.0, 1.0, inner, inner])
+    angle = (np.arange(teeth)[:, None] + places).reshape(-1) * step
+    radius = np.tile(radii, teeth)
+    outline = np.stack([radius * np.sin(angle), radius * np.cos(angle)], 1)
+    outline[:, 0] /= np.abs(outline[:, 0]).max()
+    count = len(outline)
+    ring = np.arange(count)
+    following = (ring + 1) % count
+    low = np.insert(outline, 1, 0.0, axis=1)
+    high = low + np.array([0.0, 1.0, 0.0])
+    points_3d = np.concatenate([low, high, [[0, 0, 0], [0, 1, 0]]])
+    faces = np.concatenate(
+        [
+            np.stack([ring, following, count + following], 1),
+            np.stack([ring, count + following, count + ring], 1),
+            np.stack([np.full(count, 2 * count), following, ring], 1),
+            np.stack([np.full(count, 2 * count + 1), count + ring, count + following], 1),
+        ]
+    )
+    uv = np.concatenate([0.5 + 0.5 * outline, 0.5 + 0.4 * outline, [[0.5, 0.5], [0.5, 0.5]]])
+    smooth = Shape(points_3d, faces, uv, np.arange(len(points_3d)))
+    return smooth.faceted()
+
+
+def swept(curve: Array, radius: float, around: int = 6) -> Shape:
+    """A wire along a curve [K, 3], with round section and flat ends; scaled to the unit box.
+
+    The section is carried along without turning about the wire: at each step its side is projected
+    onto the plane across the curve. The curve must not begin along z.
+    """
+    along = np.gradient(curve, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True)
+    side = np.cross(along[0], [0.0, 0.0, 1.0])
+    sides = []
+    for direction in along:
+        side = side - (side @ direction) * direction
+        side = side / np.linalg.norm(side)
+        sides.append(side)
+    across = np.stack(sides)
+    angle = np.linspace(0, 2 * np.pi, around + 1)
+    other = np.cross(along, across)
+    ring = across[:, None] * np.cos(angle)[:, None] + other[:, None] * np.sin(angle)[:, None]
+    ring[:, -1] = ring[:, 0]  # rounding would open the seam
+    body = curve[:, None] + radius * ring
+    points = np.concatenate([body.reshape(-1, 3), curve[[0, -1]]])
+    count, columns = len(curve), around + 1
+    index = np.arange(count * columns).reshape(count, columns)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    first, last = count * columns, count * columns + 1
+    ends = [
+        np.stack([np.full(around, first), index[0, 1:], index[0, :-1]], -1),
+        np.stack([np.full(around, last), index[-1, :-1], index[-1, 1:]], -1),
+    ]
+    sheet = [np.stack([a, b, d], -1).reshape(-1, 3), np.stack([a, d, c], -1).reshape(-1, 3)]
+    smoothing = np.concatenate([index.reshape(-1), [first, last]])
+    smoothing[index[:, -1]] = index[:, 0]
+    share = np.linspace(0, 1, count)
+    uv = np.stack(np.broadcast_arrays(angle / (2 * np.pi), share[:, None]), -1).reshape(-1, 2)
+    return _unit(
+        Shape(
+            points,
+            np.concatenate([*sheet, *ends]),
+            np.concatenate([uv, [[0, 0], [0, 1]]]),
+            smoothing,
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def coil(turns: int = 5, thickness: float = 0.08) -> Shape:
+    """A spring along y."""
+    share = np.linspace(0, 1, 10 * turns + 1)
+    angle = 2 * np.pi * turns * share
+    return swept(np.stack([np.sin(angle), 3 * share, np.cos(angle)], 1), thickness)
+
+
+@lru_cache(maxsize=64)
+def arch(opening: float = 0.3, thickness: float = 0.08) -> Shape:
+    """A bent wire that stands on both ends: handle, horseshoe, hoop; `opening` of a whole turn."""
+    angle = np.linspace(-np.pi * (1 - opening), np.pi * (1 - opening), 17)
+    return swept(np.stack([np.sin(angle), np.cos(angle), 0 * angle], 1), thickness)
+
+
+@lru_cache(maxsize=64)
+def lattice(bars: int = 3, thickness: float = 0.05) -> Shape:
+    """A cage: rods along y on a square, with a frame at both ends."""
+    rod = box(2)
+    places = np.linspace(-1 + thickness, 1 - thickness, bars)
+    pieces = []
+    for x in places:
+        for z in places:
+            if max(abs(x), abs(z)) > 0.99 - thickness:
+                pieces.append((np.array([thickness, 1.0, thickness]), np.array([x, 0.0, z])))
+    for y in (0.0, 1 - thickness):
+        for edge in (places[0], places[-1]):
+            pieces.append((np.array([1.0, thickness, thickness]), np.array([0.0, y, edge])))
+            pieces.append((np.array([thickness, thickness, 1.0]), np.array([edge, y, 0.0])))
+    count = len(rod.points)
+    return Shape(
+        np.concatenate([rod.points * scale + place for scale, place in pieces]),
+        np.concatenate([rod.faces + k * count for k in range(len(pieces))]),
+        np.concatenate([rod.uv for _ in pieces]),
+        np.concatenate([rod.smoothing + k * count for k in range(len(pieces))]),
+    )
+
+
+def cut(shape: Shape, normal: Sequence[float], offset: float) -> Shape:
+    """What lies below a plane of a closed shape, with a flat face where the rest was.
+
+    The face is a fan about its middle, so the section should be star-shaped, as convex shapes' are.
+
+    Args:
+        shape: to be cut.
+        normal: [3] of the plane; its x must be 0, so that the rest stays symmetric.
+        offset: points with normal . point > offset go.
+
+    Returns:
+        the rest, stretched to the unit box again; the shape itself if the plane misses it.
+    """
+    direction = np.asarray(normal, np.float64)
+    height = shape.points @ direction - offset
+    if (height <= 0).all() or (height >= 0).all():
+        return shape
+    points, uv = list(shape.points), list(shape.uv)
+    smoothing = list(shape.smoothing)
+    faces: list[list[int]] = []
+    rim: list[tuple[int, int]] = []
+    joined: dict[tuple[int, int], int] = {}
+
+    def crossing(a: int, b: int) -> int:
+        """The vertex where the edge from a to b meets the plane, the same from both faces."""
+        a, b = min(a, b), max(a, b)
+        if (a, b) not in joined:
+            share = height[a] / (height[a] - height[b])
+            joined[a, b] = len(points)
+            points.append(shape.points[a] + share * (shape.points[b] - shape.points[a]))
+            uv.append(shape.uv[a] + share * (shape.uv[b] - shape.uv[a]))
+            smoothing.append(joined[a, b])
+        return joined[a, b]
+
+    for face in shape.faces.tolist():
+        kept: list[int] = []
+        enters = leaves = -1
+        for a, b in zip(face, [*face[1:], face[0]], strict=True):
+            if height[a] <= 0:
+                kept.append(a)
+            if (height[a] <= 0) != (height[b] <= 0):
+                kept.append(crossing(a, b))
+                if height[a] <= 0:
+                    leaves = kept[-1]
+                else:
+                    enters = kept[-1]
+        faces.extend([kept[0], kept[k], kept[k + 1]] for k in range(1, len(kept) - 1))
+        if leaves >= 0:
+            rim.append((leaves, enters))
+    edge = np.array(points)[[a for a, _ in rim]]
+    first = len(points)
+    flat = [edge.mean(0), *edge, *np.array(points)[[b for _, b in rim]]]
+    points += flat
+    uv += [[0.5, 0.5]] * len(flat)
+    smoothing += [first] * len(flat)
+    faces += [[first, first + 1 + len(rim) + k, first + 1 + k] for k in range(len(rim))]
+    rest = np.array(faces)
+    used, place = np.unique(rest, return_inverse=True)
+    _, labels = np.unique(np.array(smoothing)[used], return_inverse=True)
+    return _unit(
+        Shape(np.array(points)[used], place.reshape(-1, 3), np.array(uv)[used], labels.reshape(-1))
+    )
+
+
+@lru_cache(maxsize=64)
+def cut_body(kind: int, slant: float, keep: float) -> Shape:
+    """A ball, can or box with a piece cut off: dome, wedge, ramp."""
+    body = (ellipsoid(10, 16), cylinder(1.0, 16, 3), box(3))[kind]
+    return cut(body, (0.0, 1.0, slant), keep)
+
+
+def _unit(shape: Shape) -> Shape:
+    """Stretched so that y runs from 0 to 1 and x and z reach 1 in size."""
+    low, high = shape.points.min(0), shape.points.max(0)
+    size = np.abs(shape.points).max(0)
+    points = shape.points.copy()
+    points[:, 1] = (points[:, 1] - low[1]) / (high[1] - low[1])
+    points[:, [0, 2]] /= size[[0, 2]]
+    return Shape(points, shape.faces, shape.uv, shape.smoothing)

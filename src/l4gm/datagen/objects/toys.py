@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from l4gm.datagen.objects.contraptions import cut_or_hollow, wire
 from l4gm.datagen.objects.kit import Kit
-from l4gm.datagen.objects.rig import Wave
+from l4gm.datagen.objects.rig import PRESENT, Wave
 from l4gm.datagen.objects.shapes import (
     Shape,
     blade,
@@ -101,7 +102,7 @@ def snowman(kit: Kit) -> None:
 def assembly(kit: Kit) -> None:
     """A random tree of primitives, half of them in mirrored pairs: what no plan would make."""
     generator = kit.generator
-    looks = (kit.main, kit.main, kit.second, kit.accent, kit.light)
+    looks = (kit.main, kit.main, kit.second, kit.accent, kit.light, kit.looks.perforated(3))
     size = generator.uniform(0.12, 0.35, 3)
     kit.add(
         any_shape(kit), (size[0], 2 * size[1], size[2]), kit.main, axis=(0, 1, 0),
@@ -119,6 +120,7 @@ def assembly(kit: Kit) -> None:
             toward=direction + 0.3 * generator.normal(size=3), axis=generator.normal(size=3),
             share=0.75 if parent == 0 else 0.5,
             joint=kit.wave(kit.between(5, 45)), bend=kit.wave(kit.pick(0.0, 0.0, 50.0)),
+            presence=kit.wave(1.2, offset=0.9) if kit.chance(0.15) else PRESENT,
         )  # fmt: skip
         if kit.chance(0.5):
             kit.mirror(index, kit.pick(0.0, 0.5))
@@ -126,7 +128,11 @@ def assembly(kit: Kit) -> None:
 
 def any_shape(kit: Kit) -> Shape:
     """A random primitive."""
-    kind = kit.count(0, 7)
+    kind = kit.count(0, 10)
+    if kind >= 9:
+        return cut_or_hollow(kit)
+    if kind == 8:
+        return wire(kit)
     if kind == 0:
         return ellipsoid()
     if kind == 1:
