@@ -34,6 +34,15 @@ OWN_SHAPE = replace(
     missing_views=True,
 )
 
+# With everything that the bundled network has: as many levels up as down.
+BUNDLED_SHAPE = replace(
+    OWN_SHAPE,
+    up_channels=(16, 16, 8),
+    up_attention=(True, True, False),
+    ray_start="hull",
+    hull_channels=True,
+)
+
 
 @pytest.fixture(autouse=True)
 def seed() -> None:
@@ -52,9 +61,10 @@ def own_config() -> L4GMConfig:
     return OWN_SHAPE
 
 
-@pytest.fixture(params=["released", "own"])
+@pytest.fixture(params=["released", "own", "bundled"])
 def any_config(request: pytest.FixtureRequest) -> L4GMConfig:
-    return {"released": RELEASED_SHAPE, "own": OWN_SHAPE}[request.param]
+    shapes = {"released": RELEASED_SHAPE, "own": OWN_SHAPE, "bundled": BUNDLED_SHAPE}
+    return shapes[request.param]
 
 
 @pytest.fixture

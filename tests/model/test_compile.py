@@ -13,8 +13,11 @@ from l4gm.model.unet import UNet
 def test_one_graph(any_config):
     network = UNet(any_config, 14).eval()
     x = torch.randn(2 * 4, 9, any_config.input_size, any_config.input_size)
-    codes = torch.randn(8, 4) if any_config.attention_codes else None
+    grid = Grid(2, 4, torch.randn(8, 4) if any_config.attention_codes else None)
+    hull = None
+    if any_config.hull_channels:
+        hull = torch.randn(8, 3, any_config.splat_size, any_config.splat_size)
     with torch.inference_mode():
-        expected = network(x, Grid(2, 4, codes))
+        expected = network(x, grid, hull)
         captured = torch.compile(network, fullgraph=True, backend="eager")
-        torch.testing.assert_close(captured(x, Grid(2, 4, codes)), expected)
+        torch.testing.assert_close(captured(x, grid, hull), expected)

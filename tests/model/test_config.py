@@ -48,6 +48,8 @@ def test_configs_survive_json_and_are_frozen(any_config):
         ({"head": "zyx"}, "head"),
         ({"temporal_residual": "other"}, "temporal_residual"),
         ({"layers_per_block": 0}, "layers_per_block"),
+        ({"hull_channels": True}, "hull_channels"),
+        ({"hull_channels": True, "head": "ray", "ray_start": "hull"}, "hull_channels"),
     ],
 )
 def test_values_that_do_not_fit_are_named(released_config, change, named):

@@ -5,16 +5,16 @@ import torch
 
 from l4gm.geometry.cameras import RADIUS, orbit_cameras
 from l4gm.geometry.rays import pixel_rays
-from l4gm.model.hull import NUM_STEPS, REACH, hull_distances, object_color
+from l4gm.model.hull import NUM_STEPS, REACH, object_color, visual_hull
 
 STEP = 2 * REACH / (NUM_STEPS - 1)
 BALL = 0.4
 SIZE = 16
 
 
-def pictures_of_a_ball(cameras, radius=BALL):
-    """[1, 1, V, 3, 64, 64]: black where the ray hits the ball, white elsewhere."""
-    origins, directions = pixel_rays(cameras.resized(64))
+def pictures_of_a_ball(cameras, radius=BALL, size=64):
+    """[1, 1, V, 3, size, size]: black where the ray hits the ball, white elsewhere."""
+    origins, directions = pixel_rays(cameras.resized(size))
     nearest = origins - (origins * directions).sum(-1, keepdim=True) * directions
     hit = nearest.norm(dim=-1) < radius
     return (~hit).float()[None, None, :, None].expand(1, 1, -1, 3, -1, -1)
@@ -23,6 +23,10 @@ def pictures_of_a_ball(cameras, radius=BALL):
 @pytest.fixture
 def rig():
     return orbit_cameras([0, 90, 180, 270], size=64).reshape(1, 1, 4)
+
+
+def hull_distances(*arguments):
+    return visual_hull(*arguments).entry
 
 
 def given(*flags):
@@ -46,6 +50,46 @@ def test_the_hull_lies_in_front_of_the_surface_and_close_to_it(rig):
     error = (distances - surface)[inside > 0.02]
     assert error.max() < 2 * STEP
     assert error.abs().mean() < 0.06
+
+
+def surface_distances(rig):
+    """[1, 1, V, s, s] where rays enter and leave the ball; nan where they miss it."""
+    origins, directions = pixel_rays(rig.resized(SIZE))
+    along = -(origins * directions).sum(-1)
+    nearest = (origins + along[..., None] * directions).square().sum(-1)
+    half = (BALL**2 - nearest).sqrt()
+    return along - half, along + half
+
+
+def test_rays_leave_the_hull_behind_the_object(rig):
+    hull = visual_hull(pictures_of_a_ball(rig[0, 0]), given(1, 1, 1, 1), rig, SIZE)
+    entry, leave = surface_distances(rig)
+    inside = (leave - entry) > 0.3
+    assert (hull.exit - leave)[inside].min() > -2 * STEP
+    assert (hull.exit - leave)[inside].abs().mean() < 0.06
+    assert (hull.entry < hull.exit)[inside].all()
+    # Two of three other views look along the ray or across it; all see the ball.
+    assert hull.agreement[inside].min() > 0.95
+    assert hull.agreement.max() <= 1
+
+
+@pytest.mark.parametrize("radius", [0.30, 0.31, 0.32, 0.33, 0.41])
+def test_the_hull_is_found_between_the_steps(rig, radius):
+    pictures = pictures_of_a_ball(rig[0, 0], radius, size=512)
+    hull = visual_hull(pictures, given(1, 1, 1, 1), rig, 17)
+    bound = radius / math.cos(math.asin(radius / RADIUS))
+    middle = (..., 8, 8)
+    assert (hull.entry[middle] - (RADIUS - bound)).abs().max() < STEP / 4
+    assert (hull.exit[middle] - (RADIUS + bound)).abs().max() < STEP / 4
+
+
+def test_channels_are_offsets_from_the_middle(rig):
+    hull = visual_hull(pictures_of_a_ball(rig[0, 0]), given(1, 1, 1, 1), rig, SIZE)
+    channels = hull.channels()
+    assert channels.shape == (4, 3, SIZE, SIZE)
+    torch.testing.assert_close(channels[:, 0] + hull.middle[0, 0], hull.entry[0, 0])
+    alone = visual_hull(pictures_of_a_ball(rig[0, 0]), given(1, 0, 0, 0), rig, SIZE).channels()
+    assert (alone[0] == 0).all()
 
 
 def test_without_other_views_rays_start_at_the_middle(rig):

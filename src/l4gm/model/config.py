@@ -49,6 +49,7 @@ class L4GMConfig:
             ray and takes its colour from the pixel.
         ray_start: where the "ray" head starts on a ray: the "middle" of the scene, or the visual
             "hull" of the given views, where they bound it.
+        hull_channels: the network is told where that hull is, in further input channels.
         attention_codes: the cross-view attention is told each token's position and view.
         temporal_residual: "scaled" joins the temporal layers like all others (released); "plain"
             adds their output, which starts at zero, so that a network trained on single frames
@@ -75,6 +76,7 @@ class L4GMConfig:
     patch_size: int = 1
     head: HeadKind = "xyz"
     ray_start: RayStart = "middle"
+    hull_channels: bool = False
     attention_codes: bool = False
     temporal_residual: TemporalResidual = "scaled"
     missing_views: bool = False
@@ -124,6 +126,13 @@ class L4GMConfig:
                 raise ValueError(
                     f"{name} must be one of {list(get_args(kinds))}, got {getattr(self, name)!r}"
                 )
+        if self.hull_channels and not (
+            self.ray_start == "hull" and self.pixels_per_splat == self.patch_size
+        ):
+            raise ValueError(
+                'hull_channels needs ray_start "hull" and as many levels up as down, got '
+                f"{self.ray_start!r}, {len(self.up_channels)} up and {len(self.down_channels)} down"
+            )
         by_width = self.attention_head_width is not None
         name = "attention_head_width" if by_width else "attention_head_count"
         divisor = getattr(self, name)

@@ -15,7 +15,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.geometry.rays import pixel_rays
 from l4gm.model.config import L4GMConfig
-from l4gm.model.hull import hull_distances, object_color
+from l4gm.model.hull import object_color
 from l4gm.model.inputs import NetworkInput
 
 CHANNELS = {"means": 3, "opacities": 1, "scales": 3, "quats": 4, "colors": 3}
@@ -77,10 +77,8 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     distance = origins.norm(dim=-1, keepdim=True)
     views = len(inputs.present[0])
     colors = inputs.colors.float().unflatten(0, (batch, frames, views))
-    if config.ray_start == "hull":
-        distance = hull_distances(colors, inputs.present, inputs.cameras, size).flatten(2)[
-            ..., None
-        ]
+    if inputs.hull is not None:
+        distance = inputs.hull.entry.flatten(2)[..., None]
     distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
     guess = object_color(colors, inputs.present)[:, :, None, :, None, None]
     colors = torch.where(inputs.present[:, None, :, None, None, None], colors, guess)

@@ -5,10 +5,12 @@ Above all where along its pixel's ray a splat starts: at the visual hull of the 
 A small network needs a long time to learn that silhouettes seen from the side bound the depth;
 geometry says it at once (Laurentini, 1994). The start is no more than that: white parts of an
 object, moving parts that the side views show at another time and hollows are left to the network,
-which adds its own offset.
+which adds its own offset, and may be told where the hull is.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,8 @@ from l4gm.geometry.rays import pixel_rays
 # Rays are searched within this of the distance to the origin; objects fit the unit cube.
 REACH = 0.7
 NUM_STEPS = 40
+NUM_HALVINGS = 3  # of a step, where the ray crosses the hull: then a quarter of a splat's width
+NUM_HULL_CHANNELS = 3
 # How far from white a pixel must be to count fully as object: an eighth of the range.
 MASK_GAIN = 8.0
 # A point counts as inside where this much less than the best agreement of its ray is reached.
@@ -54,59 +58,115 @@ def object_color(colors: Tensor, present: Tensor) -> Tensor:
     return torch.where(area > 0.5, mean, 0.5)
 
 
-@torch.no_grad()
-def hull_distances(colors: Tensor, present: Tensor, cameras: Cameras, size: int) -> Tensor:
-    """Distance along each ray at which it first enters what most other given views see as object.
+@dataclass(frozen=True)
+class Hull:
+    """Where each ray lies within what the other given views see as object.
 
-    Falls back to the camera's distance to the origin where the other views do not bound the ray:
-    none is given, none of them sees an object there, or they agree from the near limit on.
+    Args:
+        entry, exit: [B, T, V, s, s] distance from the camera at which the ray enters the hull first
+            and leaves it last; both the distance to the middle of the scene where nothing bounds
+            the ray.
+        middle: [B or 1, T or 1, V, s, s] distance from the camera to the middle of the scene.
+        agreement: [B, T, V, s, s] in [0, 1], the share of the other given views that see the object
+            somewhere along the ray at once.
+    """
+
+    entry: Tensor
+    exit: Tensor
+    middle: Tensor
+    agreement: Tensor
+
+    def channels(self) -> Tensor:
+        """[B T V, NUM_HULL_CHANNELS, s, s]: what a network is told, all of it around 0."""
+        parts = (self.entry - self.middle, self.exit - self.middle, self.agreement)
+        return torch.stack(parts, 3).flatten(0, 2)
+
+
+@torch.no_grad()
+def visual_hull(colors: Tensor, present: Tensor, cameras: Cameras, size: int) -> Hull:
+    """The hull along each ray: where most other given views see the object.
+
+    It does not bound a ray where no other view is given, where none of them sees an object along
+    it, or where they agree from the near limit on.
 
     Args:
         colors: [B, T, V, 3, H, W] in [0, 1] on white.
         present: [B, V] bool; absent views do not vote.
         cameras: [B, T, V] or [1, 1, V], of the images.
         size: rays are cast through a size x size grid of each view.
-
-    Returns:
-        [B, T, V, size, size]
     """
     batch, frames, views = colors.shape[:3]
     masks = object_masks(colors, present)
     if cameras.shape[:2] == (1, 1):
-        together = masks.flatten(0, 1)
-        distances = _shared_cameras(together, cameras.reshape(views), size)
-        return distances.reshape(batch, frames, views, size, size)
-    rows = [
-        _shared_cameras(masks[b, t][None], cameras[b, t], size)
-        for b in range(batch)
-        for t in range(frames)
-    ]
-    return torch.cat(rows).reshape(batch, frames, views, size, size)
+        rows = [_shared_cameras(masks.flatten(0, 1), cameras.reshape(views), size)]
+    else:
+        rows = [
+            _shared_cameras(masks[b, t][None], cameras[b, t], size)
+            for b in range(batch)
+            for t in range(frames)
+        ]
+    voters = present.sum(1, keepdim=True) - present.int()  # [B, V] other views that are given
+    voters = voters.clamp(min=1)[:, None, :, None, None]
+    entry, leave, most = (
+        torch.cat(parts).reshape(batch, frames, views, size, size)
+        for parts in zip(*rows, strict=True)
+    )
+    middle = pixel_rays(cameras.resized(size))[0].norm(dim=-1)
+    return Hull(entry=entry, exit=leave, middle=middle, agreement=most / voters)
 
 
-def _shared_cameras(masks: Tensor, cameras: Cameras, size: int) -> Tensor:
-    """masks [M, V, H, W] under the same cameras [V] -> distances [M, V, size, size]."""
-    maps, views = masks.shape[:2]
+def _shared_cameras(masks: Tensor, cameras: Cameras, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """masks [M, V, H, W] under the same cameras [V] -> entry, exit, most votes [M, V, s, s]."""
     origins, directions = pixel_rays(cameras.resized(size))
-    middle = origins.norm(dim=-1)  # [V, size, size]
-    offsets = torch.linspace(-REACH, REACH, NUM_STEPS, device=masks.device)
-    steps = middle[..., None] + offsets  # [V, size, size, K]
-    points = origins[..., None, :] + directions[..., None, :] * steps[..., None]
-    votes = masks.new_zeros(maps, *steps.shape)
+    middle = origins.norm(dim=-1)  # [V, s, s]
+
+    def votes(offsets: Tensor) -> Tensor:
+        """[M, V, s, s, K] at distances [1 or M, V, s, s, K] from the middle."""
+        along = (middle[..., None] + offsets)[..., None]
+        return _votes(masks, cameras, origins[..., None, :] + directions[..., None, :] * along)
+
+    steps = torch.linspace(-REACH, REACH, NUM_STEPS, device=masks.device)
+    found = votes(steps.expand(1, *middle.shape, NUM_STEPS))
+    most = found.amax(-1)
+    inside = found >= (most - TOLERANCE)[..., None]
+    first = inside.to(torch.uint8).argmax(-1)
+    last = NUM_STEPS - 1 - inside.flip(-1).to(torch.uint8).argmax(-1)
+    # Halve the interval between the last step outside and the first inside, at both ends.
+    within = steps[torch.stack([first, last], -1)]
+    spacing = 2 * REACH / (NUM_STEPS - 1)
+    without = (within + within.new_tensor([-spacing, spacing])).clamp(-REACH, REACH)
+    for _ in range(NUM_HALVINGS):
+        between = (within + without) / 2
+        is_inside = votes(between) >= (most - TOLERANCE)[..., None]
+        within = torch.where(is_inside, between, within)
+        without = torch.where(is_inside, without, between)
+    bounded = (most >= LEAST_AGREEMENT) & (first > 0)
+    entry, leave = torch.where(bounded[..., None], within, 0.0).unbind(-1)
+    return middle + entry, middle + leave, most
+
+
+def _votes(masks: Tensor, cameras: Cameras, points: Tensor) -> Tensor:
+    """How many other views see the object at points on each view's rays.
+
+    Args:
+        masks: [M, V, H, W].
+        cameras: [V].
+        points: [1 or M, V, s, s, K, 3]; 1: the same for all maps.
+
+    Returns:
+        [M, V, s, s, K]
+    """
+    maps, views = masks.shape[:2]
+    shape = points.shape[1:-1]
+    total = masks.new_zeros(maps, *shape)
     for other in range(views):
-        grid = _sampling_grid(points, cameras[other])
-        grid = grid.reshape(1, 1, -1, 2)
-        # The maps go as channels: the grid is the same for all of them.
-        seen = F.grid_sample(masks[None, :, other], grid, align_corners=False)
-        votes += seen.reshape(maps, *steps.shape)
-        # A view does not bound its own rays.
-        own = seen.reshape(maps, *steps.shape)[:, other]
-        votes[:, other] -= own
-    most = votes.amax(-1, keepdim=True)
-    first = (votes >= most - TOLERANCE).to(torch.uint8).argmax(-1)  # [M, V, size, size]
-    bounded = (most[..., 0] >= LEAST_AGREEMENT) & (first > 0)
-    distance = steps.expand(maps, *steps.shape).gather(-1, first[..., None])[..., 0]
-    return torch.where(bounded, distance, middle)
+        grid = _sampling_grid(points, cameras[other]).reshape(len(points), 1, -1, 2)
+        # Where the points are shared the maps go as channels, which is cheaper.
+        shown = masks[None, :, other] if len(points) == 1 else masks[:, None, other]
+        seen = F.grid_sample(shown, grid, align_corners=False).reshape(maps, *shape)
+        seen[:, other] = 0  # a view does not bound its own rays
+        total += seen
+    return total
 
 
 def _sampling_grid(points: Tensor, camera: Cameras) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
 from l4gm.geometry.rays import plucker_embedding
+from l4gm.model.hull import Hull
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -27,12 +28,14 @@ class NetworkInput:
         colors: [B T V, 3, H, W] in [0, 1], absent views in the mean colour.
         cameras: [B, T, V], or [1, 1, V] where all frames share them, of this image size.
         present: [B, V] bool, which views are given.
+        hull: of the given views, along the rays of the splats; None for networks without it.
     """
 
     channels: Tensor
     colors: Tensor
     cameras: Cameras
     present: Tensor
+    hull: Hull | None = None
 
 
 def network_input(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -20,6 +21,7 @@ from l4gm.model.head import (
     initialize_ray_head,
     to_tokens,
 )
+from l4gm.model.hull import visual_hull
 from l4gm.model.inputs import NetworkInput, network_input
 from l4gm.model.unet import UNet
 
@@ -114,7 +116,13 @@ class L4GM(nn.Module):
             )
         # Rays are geometry: half precision would move splats by pixels.
         with torch.autocast(images.device.type, enabled=False):
-            return network_input(images, cameras, present, size)
+            inputs = network_input(images, cameras, present, size)
+            if self.config.ray_start == "middle":
+                return inputs
+            colors = inputs.colors.unflatten(0, images.shape[:3])
+            splat_size = size // self.config.pixels_per_splat
+            hull = visual_hull(colors, inputs.present, inputs.cameras, splat_size)
+            return replace(inputs, hull=hull)
 
     def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:
         """[B T V, 14, h, w], before activation."""
@@ -124,5 +132,10 @@ class L4GM(nn.Module):
             codes = view_features(inputs.cameras)
             codes = codes.expand(maps // (num_frames * num_views), num_frames, num_views, -1)
             codes = codes.flatten(0, 2)
-        channels = inputs.channels.to(self.conv.weight.dtype)
-        return self.conv(self.unet(channels, Grid(num_frames, num_views, codes)))
+        dtype = self.conv.weight.dtype
+        hull = None
+        if self.config.hull_channels:
+            assert inputs.hull is not None
+            hull = inputs.hull.channels().to(dtype)
+        grid = Grid(num_frames, num_views, codes)
+        return self.conv(self.unet(inputs.channels.to(dtype), grid, hull))

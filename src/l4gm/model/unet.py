@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from l4gm.model.attention import RESIDUAL_SCALE, Grid, GridAttention
 from l4gm.model.config import L4GMConfig
 from l4gm.model.convolution import Conv3x3, PointwiseConv2d, UpsampleConv2d
+from l4gm.model.hull import NUM_HULL_CHANNELS
 
 NUM_INPUT_CHANNELS = 9
 
@@ -157,7 +158,10 @@ class UNet(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         channels = config.down_channels[0]
-        self.conv_in = nn.Conv2d(NUM_INPUT_CHANNELS * config.patch_size**2, channels, 3, padding=1)
+        inputs = NUM_INPUT_CHANNELS * config.patch_size**2
+        if config.hull_channels:
+            inputs += NUM_HULL_CHANNELS
+        self.conv_in = nn.Conv2d(inputs, channels, 3, padding=1)
         skips = [channels]
         self.down_blocks = nn.ModuleList()
         down = zip(config.down_channels, config.down_attention, strict=True)
@@ -182,14 +186,18 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
 
-    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+    def forward(self, x: Tensor, grid: Grid, hull: Tensor | None = None) -> Tensor:
         """[B T V, 9, H, W] -> [B T V, out_channels, h, w].
+
+        `hull` is [B T V, NUM_HULL_CHANNELS, H / patch_size, W / patch_size] where it is wanted.
 
         The outer blocks, whose maps are the largest, do not attend: without gradients a long clip
         goes through them in groups of maps, so that memory is what the inner blocks need.
         """
         if self.patch_size > 1:
             x = F.pixel_unshuffle(x, self.patch_size)
+        if hull is not None:
+            x = torch.cat([x, hull], 1)
         x = x.contiguous(memory_format=torch.channels_last)
         at_once = self._maps_at_once(x)
         entered = [self._enter(part, grid) for part in x.split(at_once)]
