@@ -38,7 +38,8 @@ lint: $(VENV)/.installed-dev
 
 test: lint
 	@tools/browser.sh
+	@tools/node.sh
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .node out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -76,6 +76,53 @@ def test_single_ply(tmp_path: Path) -> None:
     torch.testing.assert_close(load(tmp_path / "b.ply").means, flipped)
 
 
+@pytest.mark.parametrize("name", ["a.compressed.ply", "a.splat", "a.spz", "a.sog", "a.glb"])
+def test_formats_of_one_set(tmp_path: Path, name: str) -> None:
+    one = sequence().gaussians[1]
+    save(one, tmp_path / name)
+    back = load(tmp_path / name)
+    assert isinstance(back, Gaussians)
+    torch.testing.assert_close(back.means, one.means, atol=1e-3, rtol=0)
+    with pytest.raises(InputError, match="this sequence has 3; give a folder"):
+        save(sequence(), tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["ply", "compressed-ply", "splat", "spz", "sog", "glb"])
+def test_folders_of_every_kind(tmp_path: Path, kind: str) -> None:
+    scale = 1.0 if kind == "glb" else 2.0
+    up = "y" if kind == "glb" else "-z"
+    save(sequence(), tmp_path / "out", frame_format=kind, up=up, scale=scale)
+    back = load(tmp_path / "out")
+    assert isinstance(back, GaussianSequence)
+    assert (len(back), back.fps) == (3, 24.0)
+    torch.testing.assert_close(back.gaussians.means, sequence().gaussians.means, atol=1e-3, rtol=0)
+    other = "spz" if kind == "ply" else "ply"
+    with pytest.raises(InputError, match="frames of another kind"):
+        save(sequence(), tmp_path / "out", frame_format=other)
+
+
+def test_axes_and_sizes_of_files_that_do_not_say(tmp_path: Path) -> None:
+    one = sequence().gaussians[1]
+    save(one, tmp_path / "a.spz", up="z", scale=10.0)
+    as_it_is = load(tmp_path / "a.spz")
+    x, y, z = one.means.unbind(-1)
+    torch.testing.assert_close(as_it_is.means, 10 * torch.stack([x, -z, y], -1), atol=1e-4, rtol=0)
+    back = load(tmp_path / "a.spz", up="z", scale=10.0)
+    torch.testing.assert_close(back.means, one.means, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["a.glb", "a.safetensors", "a.l4gm", "a.html"])
+def test_files_whose_axes_are_fixed(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="y up by definition"):
+        save(sequence(1), tmp_path / name, up="z")
+    if name != "a.glb":
+        with pytest.raises(InputError, match="own size"):
+            save(sequence(1), tmp_path / name, scale=2.0)
+    with pytest.raises(ValueError, match="frame_format must be one of ply"):
+        save(sequence(1), tmp_path / "out", frame_format="obj")
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_set_as_a_sequence(tmp_path: Path) -> None:
     save(sequence().gaussians[0], tmp_path / "a.safetensors")
     assert len(load(tmp_path / "a.safetensors")) == 1
@@ -88,9 +135,9 @@ def test_sequence_does_not_fit_one_ply(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.obj", "a.pt", "a.safetensors.bak"])
 def test_unknown_suffix_lists_the_known(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.l4gm.*\.html"):
+    with pytest.raises(InputError, match=r"\.ply, .*\.glb.*folder.*\.safetensors.*\.l4gm.*\.html"):
         save(sequence(), tmp_path / name)
-    with pytest.raises(InputError, match=r"\.ply .*folder.*\.safetensors.*\.l4gm.*\.html"):
+    with pytest.raises(InputError, match=r"\.ply, .*\.glb.*folder.*\.safetensors.*\.l4gm.*\.html"):
         load(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

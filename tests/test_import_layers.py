@@ -41,6 +41,7 @@ HEAVY = {
     "pyarrow": {"l4gm.data.manifest"},
     "fsspec": {"l4gm.data.storage"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
+    "pxr": {"l4gm.gaussians.usd"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
     "transformers": {"l4gm.multiview.imagedream_parts"},

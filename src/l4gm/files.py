@@ -7,35 +7,48 @@ from pathlib import Path
 
 from l4gm.errors import InputError
 from l4gm.gaussians.compact_file import read_compact, write_compact
-from l4gm.gaussians.ply import Up, read_ply, write_ply
-from l4gm.gaussians.ply_sequence import is_ply_sequence, read_ply_sequence, write_ply_sequence
+from l4gm.gaussians.frame_folder import is_frame_folder, read_frame_folder, write_frame_folder
+from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
+from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import read_sequence, write_sequence
+from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.usd import SUFFIXES as USD_SUFFIXES
+from l4gm.gaussians.usd import read_usd, write_usd
 from l4gm.viewer.player import write_player
 
 _ONE_FRAME_FPS = 1.0
 _KNOWN = (
-    ".ply (one set of Gaussians), a folder (frame_0000.ply ...), .safetensors (lossless), "
-    ".l4gm (small), .html (player)"
+    f"{', '.join(still.suffix for still in STILL_FORMATS.values())} (one set of Gaussians), "
+    "a folder (frame_0000.ply ...), .safetensors (lossless), .l4gm (small), "
+    f"{', '.join(USD_SUFFIXES)}, .html (player)"
 )
+_SEQUENCE_KINDS = {".safetensors": "safetensors", ".l4gm": "l4gm", ".html": "html"} | dict.fromkeys(
+    USD_SUFFIXES, "usd"
+)
+_Y_UP_KINDS = ("glb", "safetensors", "l4gm", "html")  # by their definition
 
 
 def save(
     result: Gaussians | GaussianSequence,
     path: str | os.PathLike[str],
     *,
+    frame_format: str = "ply",
     up: Up = "y",
+    scale: float = 1.0,
     prune: bool = True,
     title: str | None = None,
     input_video: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a result in the format its path asks for, whole or not at all.
 
-    - `cat.ply`: one set of Gaussians (or a sequence of one frame);
+    - `cat.ply`, `.compressed.ply`, `.splat`, `.spz`, `.sog`, `.glb`: one set of Gaussians (or a
+      sequence of one frame);
     - a folder (it exists, or the path has no suffix, or ends in a slash): frame_0000.ply ... and
       sequence.json, the same Gaussians in the same order in every file;
     - `cat.safetensors`: the sequence without loss, with fps and cameras;
     - `cat.l4gm`: the sequence and its fps, 20 to 45 times smaller than PLY files, slightly rounded;
+    - `cat.usdc`, `.usd`, `.usda`: the sequence as time samples (needs usd-core);
     - `cat.html`: one page that plays it, offline.
 
     One set is taken as a sequence of one frame where the format is one for sequences.
@@ -43,43 +56,70 @@ def save(
     Args:
         result: Gaussians [N] or a GaussianSequence.
         path: where to write; missing folders are made, a file of that name is replaced.
-        up: PLY only: the file's up axis, "y" or "-y" (for viewers that take y down).
+        frame_format: folders only: what the frames are, a key of `STILL_FORMATS`.
+        up: the file's up axis, "y", "-y" (for viewers that take y down), "z" or "-z". glTF, l4gm's
+            own files and pages are y up by definition, USD is "y" or "z".
+        scale: the file's units in one of ours; not of l4gm's own files and pages.
         prune: single PLY only: leave out opacities below 0.005, as the released code does.
         title: player only: the page's heading; by default the file's name.
         input_video: player only: a video file to show beside the object.
 
     Raises:
-        InputError: an unknown suffix, a sequence for a single .ply, or a place that cannot be
-            written to.
+        InputError: an unknown suffix, a sequence for a file of one set, an axis or a scale that the
+            format does not have, or a place that cannot be written to.
+        ValueError: an unknown axis or frame format, or a scale that is not positive.
     """
     kind = _kind(path)
     path = Path(path)
-    if kind == ".ply":
-        write_ply(path, _single(result, path), up=up, prune=prune)
+    if frame_format not in STILL_FORMATS:
+        known = ", ".join(STILL_FORMATS)
+        raise ValueError(f"frame_format must be one of {known}, got {frame_format!r}")
+    _check_axes(path, frame_format if kind == "folder" else kind, up, scale)
+    if kind in STILL_FORMATS:
+        one = to_file_axes(_single(result, path).detach().to("cpu"), up, scale)
+        if kind == "ply":
+            write_ply(path, one, prune=prune)
+        else:
+            STILL_FORMATS[kind].write(path, one)
         return
     sequence = _sequence(result)
     if kind == "folder":
-        write_ply_sequence(path, sequence, up=up)
-    elif kind == ".safetensors":
+        write_frame_folder(path, sequence, frame_format, up=up, scale=scale)
+    elif kind == "safetensors":
         write_sequence(path, sequence)
-    elif kind == ".l4gm":
+    elif kind == "l4gm":
         write_compact(path, sequence)
+    elif kind == "usd":
+        write_usd(path, sequence, up=up, scale=scale)
     else:
         write_player(path, sequence, title=title or path.stem, input_video=input_video)
 
 
-def load(path: str | os.PathLike[str], *, fps: float | None = None) -> Gaussians | GaussianSequence:
-    """Read what `save` wrote: Gaussians [N] from a .ply, a GaussianSequence from anything else.
+def load(
+    path: str | os.PathLike[str],
+    *,
+    fps: float | None = None,
+    up: Up | None = None,
+    scale: float | None = None,
+) -> Gaussians | GaussianSequence:
+    """Read what `save` or another program wrote, in our world's axes.
 
-    A folder is read as a PLY sequence; one without frames but with `sequence.safetensors`, as that.
+    A folder is read as a sequence of frames; one without frames but with `sequence.safetensors`, as
+    that.
 
     Args:
-        path: a .ply, .safetensors or .l4gm file, or a folder.
+        path: a file of any kind that `save` writes but a page, or a folder.
         fps: frames per second of a folder from another program, which has no sequence.json.
+        up, scale: the up axis and the units in one of ours, of files that do not say: single ones
+            and folders without sequence.json. "y" and 1 when left out.
+
+    Returns:
+        Gaussians [N] from a file of one set, a GaussianSequence from anything else.
 
     Raises:
         InputError: no such file, an unknown suffix, a page (which cannot be read back), or a
             damaged file.
+        ValueError: an unknown axis, or a scale that is not positive.
     """
     kind = _kind(path)
     path = Path(path)
@@ -87,27 +127,38 @@ def load(path: str | os.PathLike[str], *, fps: float | None = None) -> Gaussians
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir():
         inner = path / "sequence.safetensors"
-        if not is_ply_sequence(path) and inner.is_file():
+        if not is_frame_folder(path) and inner.is_file():
             return read_sequence(inner)
-        return read_ply_sequence(path, fps=fps)
-    if kind == ".ply":
-        return read_ply(path)
-    if kind == ".safetensors":
+        return read_frame_folder(path, fps=fps, up=up, scale=scale)
+    if kind in STILL_FORMATS:
+        return from_file_axes(STILL_FORMATS[kind].read(path), up or "y", scale or 1.0)
+    if kind == "safetensors":
         return read_sequence(path)
-    if kind == ".l4gm":
+    if kind == "l4gm":
         return read_compact(path)
-    if kind == ".html":
+    if kind == "usd":
+        return read_usd(path)
+    if kind == "html":
         raise InputError(f"{path}: a page is for looking; load the .safetensors or .ply it was of")
     raise InputError(f"{path}: a file without suffix; known are {_KNOWN}")
 
 
 def _kind(path: str | os.PathLike[str]) -> str:
+    """A key of `STILL_FORMATS`, a value of `_SEQUENCE_KINDS`, or "folder"."""
     suffix = Path(path).suffix.lower()
     if Path(path).is_dir() or not suffix or str(path).endswith(("/", os.sep)):
         return "folder"
-    if suffix not in (".ply", ".safetensors", ".l4gm", ".html"):
+    kind = still_format_of(path) or _SEQUENCE_KINDS.get(suffix)
+    if kind is None:
         raise InputError(f"{path}: unknown kind of file {suffix!r}; known are {_KNOWN}")
-    return suffix
+    return kind
+
+
+def _check_axes(path: Path, kind: str, up: str, scale: float) -> None:
+    if kind in _Y_UP_KINDS and up != "y":
+        raise InputError(f"{path}: such files are y up by definition; leave out up {up!r}")
+    if kind in _SEQUENCE_KINDS.values() and kind != "usd" and scale != 1:
+        raise InputError(f"{path}: such files keep the object's own size; leave out the scale")
 
 
 def _single(result: Gaussians | GaussianSequence, path: Path) -> Gaussians:
@@ -116,7 +167,7 @@ def _single(result: Gaussians | GaussianSequence, path: Path) -> Gaussians:
     if len(result) == 1:
         return result.gaussians[0]
     raise InputError(
-        f"{path}: a .ply holds one set of Gaussians, this sequence has {len(result)}; "
+        f"{path}: a {path.suffix} holds one set of Gaussians, this sequence has {len(result)}; "
         f"give a folder ({path.with_suffix('')}) or a .safetensors file"
     )
 

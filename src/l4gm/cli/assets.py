@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from l4gm.errors import InputError
 
 if TYPE_CHECKING:
+    from l4gm.gaussians.orientation import Up
     from l4gm.gaussians.types import Gaussians, GaussianSequence
 
 SEQUENCE_NAME = "sequence.safetensors"
@@ -53,14 +54,16 @@ class Asset:
         return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
 
 
-def open_asset(path: Path, *, fps: float | None = None) -> Asset:
-    """Open a .ply, a .safetensors or .l4gm sequence, a folder of PLY frames, or a result folder.
+def open_asset(path: Path, *, fps: float | None = None, up: Up = "y") -> Asset:
+    """Open anything `load` reads: a file of one set or of a sequence, or a folder.
 
-    A folder's lossless sequence is preferred to its PLY frames.
+    A folder's lossless sequence is preferred to its frames. Of `.safetensors` and `.l4gm` files
+    frames are read when they are asked for, the others are read whole.
 
     Args:
         path: the asset.
-        fps: frames per second of a PLY folder from elsewhere, which says none.
+        fps: frames per second of a folder of frames from elsewhere, which says none.
+        up: the up axis of a file of one set from elsewhere.
 
     Raises:
         InputError: nothing there, nothing of ours, or damaged.
@@ -73,7 +76,7 @@ def open_asset(path: Path, *, fps: float | None = None) -> Asset:
     if not path.exists():
         raise InputError(
             f"{path}: no such file or folder; expected a result of `l4gm reconstruct`, a .ply, "
-            "or a .safetensors or .l4gm sequence"
+            ".splat, .spz, .sog or .glb file, or a .safetensors, .l4gm or .usdc sequence"
         )
     inner = path / SEQUENCE_NAME if path.is_dir() else path
     if inner.suffix.lower() == ".safetensors" and inner.is_file():
@@ -97,14 +100,14 @@ def open_asset(path: Path, *, fps: float | None = None) -> Asset:
             compact.fps,
             lambda start, stop: read_compact_frames(path, start, stop),
         )
-    loaded = load(path, fps=fps)
+    loaded = load(path, fps=fps, up=up if path.is_file() else None)
     if isinstance(loaded, Gaussians):
         still = loaded.reshape(1)
         return Asset(path, "one set", 1, still.num_gaussians, 1.0, lambda a, b: still[a:b])
     frames = loaded.gaussians
     return Asset(
         path,
-        "folder of PLY frames",
+        "folder of frames" if path.is_dir() else "sequence",
         len(loaded),
         frames.num_gaussians,
         loaded.fps,

@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from l4gm.cli.usage import CommonOptions
+from l4gm.cli.usage import CommonOptions, positive
 from l4gm.errors import InputError
+
+if TYPE_CHECKING:
+    from l4gm.cli.assets import Asset
 
 EXAMPLES = """
 l4gm export out/cat --format html -o cat.html            # one page that plays it, offline
-l4gm export out/cat --format ply -o cat_frames           # frame_0000.ply ... in a folder
-l4gm export out/cat --format ply --frame 0 -o cat.ply    # one frame
 l4gm export out/cat --format l4gm -o cat.l4gm            # one small file
-l4gm export cat_frames --format safetensors -o cat.safetensors
+l4gm export out/cat --format ply -o cat_frames --up -y   # frame_0000.ply ... for SuperSplat
+l4gm export out/cat --format spz -o cat.spz --frame 0    # one frame
+l4gm export out/cat --format usd -o cat.usdc --up z      # time samples, for Omniverse, Houdini
+l4gm export scan.ply --input-up -y --format glb -o scan.glb
 """
 
-Format = Literal["ply", "safetensors", "l4gm", "html"]
-SUFFIXES = {"safetensors": ".safetensors", "l4gm": ".l4gm", "html": ".html"}
+Format = Literal[
+    "ply", "compressed-ply", "splat", "spz", "sog", "glb", "usd", "safetensors", "l4gm", "html"
+]
+# What the names of each format's files may end in. Those of one set also take a folder.
+SUFFIXES = {
+    "ply": (".ply",),
+    "compressed-ply": (".compressed.ply",),
+    "splat": (".splat",),
+    "spz": (".spz",),
+    "sog": (".sog",),
+    "glb": (".glb",),
+    "usd": (".usdc", ".usd", ".usda"),
+    "safetensors": (".safetensors",),
+    "l4gm": (".l4gm",),
+    "html": (".html",),
+}
+FOR_SEQUENCES = ("usd", "safetensors", "l4gm", "html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,28 +47,35 @@ class Options(CommonOptions):
     """What to write, and as what."""
 
     asset: tyro.conf.Positional[Path]
-    """Result folder, .ply, folder of PLY frames, or .safetensors sequence."""
+    """Result folder, folder of frames, .safetensors, .l4gm or USD sequence, or a file of one set
+    (.ply, .compressed.ply, .splat, .spz, .sog, .glb)."""
     format: Format
-    """ply: what splat viewers read; safetensors: lossless; l4gm: small; html: a page that plays
-    it."""
+    """One set a file, or a folder with a file a frame: ply (what most tools read), compressed-ply,
+    splat, spz, sog, glb. One file for all frames: usd (time samples), safetensors (lossless),
+    l4gm (small), html (a page that plays it)."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
-    """File to write; for ply a folder, or a .ply file for one frame."""
+    """File to write; a folder for the frames of an animation in a format of one set."""
     frame: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Write this frame alone (from 0)."""
-    up: Literal["y", "-y"] = "y"
-    """PLY only: the file's up axis; many splat viewers take y down: -y."""
+    up: Literal["y", "-y", "z", "-z"] = "y"
+    """The file's up axis. SuperSplat and most splat viewers take y down: -y; Blender and Unreal z.
+    glb, safetensors, l4gm and html are always y."""
+    scale: float = 1.0
+    """The file's units in one of ours (the object is 2 units large)."""
     title: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """HTML only: the page's heading."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """Frames per second of a PLY folder that does not say."""
+    """Frames per second of a folder of frames that does not say."""
+    input_up: Literal["y", "-y", "z", "-z"] = "y"
+    """The up axis of a file of one set from another program."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace what is there."""
 
 
 def run(options: Options) -> None:
     """Convert it."""
-    one_ply = options.format == "ply" and options.out.suffix.lower() == ".ply"
-    _check_name(options)
+    positive("--scale", options.scale)
+    to_folder = _check_name(options)
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out}: exists; choose another name, or add --overwrite")
 
@@ -57,34 +83,55 @@ def run(options: Options) -> None:
     from l4gm.files import save
     from l4gm.gaussians.types import GaussianSequence
 
-    asset = open_asset(options.asset, fps=options.fps)
-    start, stop = 0, asset.num_frames
-    if options.frame is not None:
-        if not 0 <= options.frame < asset.num_frames:
-            raise InputError(
-                f"--frame {options.frame}: {asset.path} has frames 0 to {asset.num_frames - 1}"
-            )
-        start, stop = options.frame, options.frame + 1
-    if one_ply and stop - start > 1:
+    asset = open_asset(options.asset, fps=options.fps, up=options.input_up)
+    start, stop = _frame_range(options, asset)
+    if not to_folder and options.format not in FOR_SEQUENCES and stop - start > 1:
         raise InputError(
-            f"{options.out}: a .ply holds one frame and {asset.path} has {asset.num_frames}; "
-            "choose one with --frame, or give a folder"
+            f"{options.out}: a {options.format} file holds one frame and {asset.path} has "
+            f"{asset.num_frames}; choose one with --frame, or give a folder"
         )
     sequence = GaussianSequence(asset.frames(start, stop), asset.fps)
-    save(sequence, options.out, up=options.up, title=options.title)
+    save(
+        sequence,
+        options.out,
+        frame_format=options.format if to_folder else "ply",
+        up=options.up,
+        scale=options.scale,
+        title=options.title,
+    )
     print(f"{options.out}: {stop - start} frames of {asset.num_gaussians} Gaussians")
 
 
-def _check_name(options: Options) -> None:
-    """The name must say the same as --format, since that is how it will be read back."""
-    suffix = options.out.suffix.lower()
-    if options.format == "ply":
-        if suffix not in ("", ".ply"):
-            raise InputError(f"{options.out}: give a folder (no suffix), or a .ply for one frame")
-        if not suffix and options.out.is_file():
-            raise InputError(f"{options.out}: is a file; give a folder")
-    elif suffix != SUFFIXES[options.format]:
+def _frame_range(options: Options, asset: Asset) -> tuple[int, int]:
+    if options.frame is None:
+        return 0, asset.num_frames
+    if not 0 <= options.frame < asset.num_frames:
         raise InputError(
-            f"{options.out}: --format {options.format} writes {SUFFIXES[options.format]} files; "
-            f"give {options.out.with_suffix(SUFFIXES[options.format])}"
+            f"--frame {options.frame}: {asset.path} has frames 0 to {asset.num_frames - 1}"
         )
+    return options.frame, options.frame + 1
+
+
+def _check_name(options: Options) -> bool:
+    """Whether it names a folder. It must say the same as --format: so it will be read back."""
+    suffixes = SUFFIXES[options.format]
+    name = options.out.name.lower()
+    if name.endswith(suffixes) and not (
+        options.format == "ply" and name.endswith(SUFFIXES["compressed-ply"])
+    ):
+        if options.out.is_dir():
+            raise InputError(f"{options.out}: is a folder; give a file name inside it")
+        return False
+    if options.format in FOR_SEQUENCES:
+        raise InputError(
+            f"{options.out}: --format {options.format} writes {' or '.join(suffixes)} files; "
+            f"give {options.out.with_suffix(suffixes[0])}"
+        )
+    if options.out.suffix and not options.out.is_dir():
+        raise InputError(
+            f"{options.out}: give a folder (no suffix), or a name that ends in {suffixes[0]} for "
+            "one frame"
+        )
+    if options.out.is_file():
+        raise InputError(f"{options.out}: is a file; give a folder")
+    return True

@@ -32,9 +32,10 @@ class Options(CommonOptions):
     """What to look at."""
 
     asset: tyro.conf.Positional[Path]
-    """Result folder, .ply, folder of PLY frames, or .safetensors sequence."""
+    """Result folder, folder of frames, or a file: .ply, .splat, .spz, .sog, .glb, .safetensors,
+    .l4gm, .usdc."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
-    """Frames per second of a PLY folder that does not say."""
+    """Frames per second of a folder of frames that does not say."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON instead of a table."""
 

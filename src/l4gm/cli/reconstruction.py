@@ -21,8 +21,8 @@ from l4gm.cli.assets import SEQUENCE_NAME, open_asset
 from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
+from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
-from l4gm.gaussians.ply_sequence import frame_name, write_index
 from l4gm.gaussians.sequence_file import SequenceWriter
 from l4gm.media.video import probe_video, write_video
 from l4gm.model.l4gm import L4GM

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import plyfile
@@ -20,13 +19,12 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.compressed_ply import is_compressed, unpack
+from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
+from l4gm.gaussians.still import HARMONIC_DEGREE_0, unit_quats
 from l4gm.gaussians.types import Gaussians
-from l4gm.geometry.rotations import quat_multiply
-
-Up = Literal["y", "-y"]
 
 PRUNE_BELOW_OPACITY = 0.005  # as the released code
-HARMONIC_DEGREE_0 = 0.28209479177387814  # C0 = 1 / (2 sqrt(pi))
 _MIN_SCALE = 1e-8  # its logarithm stays finite
 _MAX_LOGIT = 16.0  # sigmoid(16) is 1 to within one part in 10^7
 
@@ -51,7 +49,7 @@ def write_ply(
         prune: leave out Gaussians with an opacity below 0.005, as the released code does. Without
             it every Gaussian is written, in order.
         up: the file's up axis. "y" (our world, and the released code); "-y" turns the object by
-            180 degrees about x, for viewers that take y down.
+            180 degrees about x, for viewers that take y down; "z" and "-z" by 90.
 
     Raises:
         ValueError: leading dimensions, values that are not finite, or an unknown `up`.
@@ -59,7 +57,7 @@ def write_ply(
     """
     if gaussians.shape:
         raise ValueError(f"write_ply takes one set [N], got leading dims {list(gaussians.shape)}")
-    gaussians = _turned(gaussians.detach().to("cpu", torch.float32), up, direction=1)
+    gaussians = to_file_axes(gaussians.detach().to("cpu", torch.float32), up)
     if prune:
         keep = gaussians.opacities >= PRUNE_BELOW_OPACITY
         gaussians = gaussians.map(lambda tensor: tensor[keep])
@@ -85,57 +83,40 @@ def read_ply(path: str | os.PathLike[str], *, up: Up = "y") -> Gaussians:
 
     ASCII and binary of either byte order; harmonics above degree 0 and any other property are
     ignored. Colours are clamped to [0, 1]; a quaternion of length zero becomes the identity.
+    Compressed PLY (`compressed_ply`) is read as well.
 
     Args:
         path: the file to read.
-        up: the file's up axis; "-y" turns the object so that y is up again.
+        up: the file's up axis; the object is turned so that y is up again.
 
     Raises:
         InputError: no file, not a PLY, cut off, missing properties (named), values that are not
             finite (the property is named).
     """
     path = Path(path)
-    vertex = _read_vertex(path)
+    elements = _read_elements(path)
+    vertex = elements["vertex"]
+    if is_compressed(vertex) and "chunk" in elements:
+        return from_file_axes(unpack(elements["chunk"], vertex, path), up)
     missing = [name for name in PROPERTIES if name not in (vertex.dtype.names or ())]
     if missing:
-        hint = (
-            "it is a compressed PLY; decompress it first"
-            if "packed_position" in (vertex.dtype.names or ())
-            else "is it a point cloud or a mesh?"
-        )
         raise InputError(
-            f"{path}: a Gaussian splat PLY needs the properties {', '.join(missing)}; {hint}"
+            f"{path}: a Gaussian splat PLY needs the properties {', '.join(missing)}; "
+            "is it a point cloud or a mesh?"
         )
     table = {name: _column(vertex, names, path) for name, names in _COLUMNS.items()}
-    lengths = table["quats"].norm(dim=-1, keepdim=True)
-    identity = torch.tensor([1.0, 0.0, 0.0, 0.0])
     gaussians = Gaussians(
         means=table["means"],
-        quats=torch.where(lengths > 0, table["quats"] / lengths.clamp(min=1e-30), identity),
+        quats=unit_quats(table["quats"]),
         scales=table["scales"].exp(),
         opacities=table["opacities"][:, 0].sigmoid(),
         colors=(table["colors"] * HARMONIC_DEGREE_0 + 0.5).clamp(0, 1),
     )
-    return _turned(gaussians, up, direction=-1)
+    return from_file_axes(gaussians, up)
 
 
-def _turned(gaussians: Gaussians, up: str, direction: int) -> Gaussians:
-    """Half a turn about x, where the up axis is -y; direction -1 undoes 1, quaternion signs too."""
-    if up == "y":
-        return gaussians
-    if up != "-y":
-        raise ValueError(f"up must be 'y' or '-y', got {up!r}")
-    half_turn = torch.tensor([0.0, float(direction), 0.0, 0.0]).expand_as(gaussians.quats)
-    return Gaussians(
-        means=gaussians.means * torch.tensor([1.0, -1.0, -1.0]),
-        quats=quat_multiply(half_turn, gaussians.quats),
-        scales=gaussians.scales,
-        opacities=gaussians.opacities,
-        colors=gaussians.colors,
-    )
-
-
-def _read_vertex(path: Path) -> NDArray[np.void]:
+def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
+    """The tables of a PLY by the names of their elements; there is a 'vertex' among them."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a PLY file of Gaussians")
     with path.open("rb") as stream:
@@ -151,7 +132,7 @@ def _read_vertex(path: Path) -> NDArray[np.void]:
     if "vertex" not in data:
         names = ", ".join(element.name for element in data.elements) or "none"
         raise InputError(f"{path}: expected a PLY with a 'vertex' element, found {names}")
-    return data["vertex"].data
+    return {element.name: element.data for element in data.elements}
 
 
 def _column(vertex: NDArray[np.void], names: tuple[str, ...], path: Path) -> Tensor:
