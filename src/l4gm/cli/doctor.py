@@ -48,6 +48,7 @@ class Extra:
 EXTRAS = (
     Extra("cuda", ("gsplat",), "the fast rasterizer on NVIDIA GPUs"),
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
+    Extra("usd", ("usd-core",), "reading and writing USD"),
     Extra(
         "data",
         ("pyarrow", "fsspec", "opencv-python-headless"),

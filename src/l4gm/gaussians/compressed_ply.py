@@ -157,7 +157,7 @@ def _pack(share: NDArray, bits: tuple[int, ...]) -> NDArray[np.uint32]:
     return word
 
 
-def _unpack(word: NDArray[np.uint32], bits: tuple[int, ...]) -> NDArray[np.float64]:
+def _unpack(word: NDArray, bits: tuple[int, ...]) -> NDArray[np.float64]:
     """[N, k] of what `_pack` made."""
     columns = []
     for width in reversed(bits):

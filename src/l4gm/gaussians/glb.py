@@ -119,7 +119,8 @@ def read_glb(path: str | os.PathLike[str]) -> Gaussians:
 def _document(columns: dict[str, NDArray]) -> tuple[dict[str, Any], bytes]:
     """The JSON and the binary chunk of one primitive with these attributes."""
     binary = bytearray()
-    views, accessors = [], []
+    views: list[dict[str, Any]] = []
+    accessors: list[dict[str, Any]] = []
     for name, values in columns.items():
         content = values.tobytes()
         views.append(
