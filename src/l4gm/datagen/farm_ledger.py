@@ -47,7 +47,7 @@ class Record:
         rendered: how many of the clips were rendered now (the rest was there already).
         frames: pictures rendered now, over all views.
         bytes: of the clips rendered now.
-        seconds: that a worker spent on it.
+        seconds, cpu_seconds: that a worker spent on it, by the clock and of the processor.
         host: where.
         time: when it was finished, seconds since 1970.
     """
@@ -60,6 +60,7 @@ class Record:
     frames: int = 0
     bytes: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     host: str = field(default_factory=socket.gethostname)
     time: float = field(default_factory=time.time)
 

@@ -64,6 +64,8 @@ class FarmTask:
 class Slot:
     """A place for one worker, kept from model to model where its start is dear.
 
+    Its `cpu_seconds` are those of all workers that it had.
+
     Args:
         task: what is rendered, and how.
     """
@@ -71,6 +73,7 @@ class Slot:
     def __init__(self, task: FarmTask) -> None:
         self.task = task
         self.worker: WorkerProcess | None = None
+        self.cpu_seconds = 0.0
         self._models_shown = 0
         self._stopped = False
         self._open: tuple[Model, list[dict[str, Any]]] | None = None
@@ -133,8 +136,11 @@ class Slot:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.worker is not None
+        before = self.worker.cpu_seconds
         try:
-            return self.worker.ask(request)
+            answer = self.worker.ask(request)
+            self.cpu_seconds += self.worker.cpu_seconds - before
+            return answer
         except WorkerError as problem:
             if not problem.alive:
                 self.close()
@@ -166,7 +172,7 @@ class Slot:
 
 def render_model(model: Model, slot: Slot) -> Record:
     """Render those clips of a model that are not there yet. Never raises for what a model does."""
-    task, began = slot.task, time.monotonic()
+    task, began, cpu_before = slot.task, time.monotonic(), slot.cpu_seconds
     clips: list[str] = []
     problems: list[Problem] = []
     frames = size = rendered = 0
@@ -197,6 +203,7 @@ def render_model(model: Model, slot: Slot) -> Record:
         frames=frames,
         bytes=size,
         seconds=round(time.monotonic() - began, 3),
+        cpu_seconds=round(slot.cpu_seconds - cpu_before, 3),
     )
 
 

@@ -22,8 +22,8 @@ class Report:
         reasons: number of models by reason, of those refused and failed.
         clips: that are there.
         clip_problems: clips of models that are there otherwise, by reason.
-        rendered_models, rendered_clips, frames, bytes, worker_seconds: what the rates are from:
-            of this run, or of the whole ledger.
+        rendered_models, rendered_clips, frames, bytes, worker_seconds, cpu_seconds: what the rates
+            are from: of this run, or of the whole ledger.
         settings: how the clips look.
     """
 
@@ -39,6 +39,7 @@ class Report:
     frames: int
     bytes: int
     worker_seconds: float
+    cpu_seconds: float
     settings: RenderSettings
 
     @property
@@ -89,7 +90,7 @@ class Tally:
         self._reasons: Counter[str] = Counter()
         self._clip_problems: Counter[str] = Counter()
         self._sums: Counter[str] = Counter()
-        self._seconds = 0.0
+        self._seconds = self._cpu_seconds = 0.0
 
     def add(self, record: Record, *, rated: bool = True) -> None:
         """Count a record; the rates are taken from those that are `rated`."""
@@ -104,6 +105,7 @@ class Tally:
             self._sums["frames"] += record.frames
             self._sums["bytes"] += record.bytes
             self._seconds += record.seconds
+            self._cpu_seconds += record.cpu_seconds
 
     def report(self) -> Report:
         """The sums so far."""
@@ -120,5 +122,6 @@ class Tally:
             frames=self._sums["frames"],
             bytes=self._sums["bytes"],
             worker_seconds=round(self._seconds, 3),
+            cpu_seconds=round(self._cpu_seconds, 3),
             settings=self.settings,
         )

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 from typing import Any, Protocol
@@ -62,10 +63,12 @@ def serve(renderer: Renderer, reply_fd: int) -> None:
     {"do": "open", "path", "settings"} gives {"animations": [{"name", "seconds"}]};
     {"do": "render", "path", "animation", "start_seconds", "cameras", "facts"} writes a clip file
     and gives {"bytes": its size}. Where that does not succeed, the answer is {"problem": {"kind",
-    "detail", "final"}}; a final one would come again.
+    "detail", "final"}}; a final one would come again. Every answer also has "cpu_seconds", the
+    processor time it took.
     """
     die_with_parent()
     for line in sys.stdin:
+        began = time.process_time()
         request = json.loads(line)
         try:
             answer = _answer(renderer, request)
@@ -79,6 +82,7 @@ def serve(renderer: Renderer, reply_fd: int) -> None:
             full = full or os.strerror(errno.ENOSPC) in str(error)
             kind = "disk full" if full else "error"
             answer = _problem(kind, f"{type(error).__name__}: {error}", final=False)
+        answer["cpu_seconds"] = round(time.process_time() - began, 4)
         os.write(reply_fd, json.dumps(answer).encode() + b"\n")
 
 

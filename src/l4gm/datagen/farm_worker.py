@@ -61,6 +61,8 @@ class WorkerError(Exception):
 class WorkerProcess:
     """A running worker; a context manager that leaves neither process nor files behind.
 
+    Its `cpu_seconds` are those of all answers so far.
+
     Args:
         command: what to run; ` --reply-fd N` is added.
         limits: what it may use.
@@ -106,6 +108,7 @@ class WorkerProcess:
             raise
         finally:
             os.close(sender)
+        self.cpu_seconds = 0.0
         self._receiver = receiver
         self._unread = b""
 
@@ -127,6 +130,7 @@ class WorkerProcess:
         except BrokenPipeError:
             raise self._gone() from None
         answer = json.loads(self._read_line())
+        self.cpu_seconds += answer.pop("cpu_seconds")
         if "problem" in answer:
             raise WorkerError(**answer["problem"], alive=True)
         return answer
