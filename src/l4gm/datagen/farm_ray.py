@@ -48,9 +48,7 @@ def ray_records(
 
 
 def _records(models: Sequence[Model], task: FarmTask, gpus: float) -> Generator[Record]:
-    remote = ray.remote(_render).options(
-        num_cpus=task.limits.threads, num_gpus=gpus, max_retries=0, max_calls=0
-    )
+    remote = ray.remote(_render).options(num_cpus=task.limits.threads, num_gpus=gpus, max_retries=0)
     most = WAITING_PER_CPU * max(1, int(ray.cluster_resources().get("CPU", 1)))
     waiting = [(model, 1) for model in reversed(models)]
     running: dict[Any, tuple[Model, int]] = {}

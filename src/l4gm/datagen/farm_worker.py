@@ -89,6 +89,9 @@ class WorkerProcess:
             "NUMBA_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
             "BLENDER_USER_RESOURCES": str(self._folder / "blender"),
+            # Not in the home folder; shared by the workers of a run, which need the same kernels.
+            "XDG_CACHE_HOME": str(scratch / "cache"),
+            "CUDA_CACHE_PATH": str(scratch / "cache" / "cuda"),
             "PYTHONUNBUFFERED": "1",
         }
         try:
