@@ -1,23 +1,25 @@
 # make demo               a video in, an animated 3D object and a page to look at out
 # make demo VIDEO=my.mp4  the same with your own clip (OUT=folder says where to)
 # make test               every check: lint, format, types, tests
+# make blender            Blender's own environment in .venv-blender, for `l4gm data render`
 # make clean              remove the environment and what the demo wrote
 #
-# Variables: VENV, PYTHON and TORCH_INDEX as in tools/setup.sh; PYTEST_ARGS goes to pytest.
+# Variables: VENV, PYTHON and TORCH_INDEX as in tools/setup.sh; PYTEST_ARGS goes to pytest;
+# BLENDER_PYTHON as in tools/blender.sh; BLENDER=none makes the tests do without Blender.
 
 VENV ?= .venv
 VIDEO ?= src/l4gm/assets/demo.mp4
 OUT ?=
 PYTEST_ARGS ?=
-export VENV PYTHON TORCH_INDEX VIDEO OUT
+export VENV PYTHON TORCH_INDEX VIDEO OUT BLENDER BLENDER_PYTHON
 
 BIN = $(VENV)/bin
 SETUP_INPUTS = pyproject.toml constraints.txt tools/setup.sh
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint blender clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
 
 $(VENV)/.installed: $(SETUP_INPUTS)
 	@tools/setup.sh
@@ -39,7 +41,11 @@ lint: $(VENV)/.installed-dev
 test: lint
 	@tools/browser.sh
 	@tools/node.sh
+	@tools/blender.sh if-easy
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
+blender:
+	@tools/blender.sh
+
 clean:
-	rm -rf $(VENV) .node out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-blender .node out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

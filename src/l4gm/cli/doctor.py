@@ -54,6 +54,7 @@ EXTRAS = (
         ("pyarrow", "fsspec", "opencv-python-headless"),
         "training sets on disk or in the cloud, motion of renderings",
     ),
+    Extra("datagen", ("objaverse", "pyarrow", "ray"), "collecting objects, rendering on clusters"),
 )
 
 
