@@ -40,6 +40,7 @@ HEAVY = {
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},
+    "cv2": {"l4gm.datagen.motion"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
     "gsplat": {"l4gm.splat.gsplat_backend"},

@@ -83,7 +83,7 @@ def test_train_refuses(run: Callable, tmp_path: Path) -> None:
 def test_procedural_clips_on_disk(run: Callable, tmp_path: Path) -> None:
     out = tmp_path / "objects"
     arguments = ("--clips", "1", "--size", "32", "--frames", "3", "--fps", "8", "--free-views", "1")
-    assert run("data", "procedural", "-o", out, *arguments).code == 0
+    assert run("data", "procedural", "-o", out, "--videos", *arguments).code == 0
     clip = out / "clip_0000"
     assert sorted(path.name for path in clip.iterdir()) == [
         "cameras.json",
@@ -99,4 +99,4 @@ def test_procedural_clips_on_disk(run: Callable, tmp_path: Path) -> None:
         exact = np.array(picture).astype(float)
     coded = next(read_frames(clip / "view_01.webm")).numpy().astype(float)
     assert np.abs(exact[..., 3] - coded[..., 3]).mean() < 4
-    run("data", "procedural", "-o", out).assert_bad_input("objects", "--overwrite")
+    run("data", "procedural", "-o", out, "--videos").assert_bad_input("objects", "--overwrite")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from l4gm.data.layout import ClipFacts, StoredCameras, StoredClip, StoredView, clip_key, pack_depth
 from l4gm.data.pictures import encode_pictures
@@ -17,7 +20,7 @@ def random_pictures(seed: int, num_frames: int, size_px: int = SIZE_PX) -> np.nd
     generator = np.random.default_rng(seed)
     frames = generator.integers(0, 256, (num_frames, size_px, size_px, 4)).astype(np.uint8)
     frames[..., 3] = generator.choice([0, 128, 255], frames.shape[:3])
-    frames[frames[..., 3] == 0] = 255
+    frames[frames[..., 3] == 0] = (255, 255, 255, 0)
     return frames
 
 
@@ -25,6 +28,18 @@ def random_pictures(seed: int, num_frames: int, size_px: int = SIZE_PX) -> np.nd
 def pictures():
     """pictures(seed, num_frames, size_px) -> what the views of `make_clip` show."""
     return random_pictures
+
+
+@pytest.fixture
+def png():
+    """png(frame [H, W, 4]) -> bytes."""
+
+    def encode(frame):
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return encode
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from l4gm.data.layout import DamagedClipError, StoredView
 from l4gm.data.pictures import decode_view, encode_pictures
@@ -12,12 +9,6 @@ from l4gm.data.pictures import decode_view, encode_pictures
 
 def animation(frames):
     return StoredView(pictures=(encode_pictures(frames),), suffix="webp")
-
-
-def png(frame):
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def on_black(frames):
@@ -28,6 +19,7 @@ def on_black(frames):
 @pytest.mark.parametrize("num_frames", [1, 2, 9])
 def test_an_animation_is_exact(pictures, num_frames):
     frames = pictures(1, num_frames)
+    assert set(np.unique(frames[..., 3])) == {0, 128, 255}
     np.testing.assert_array_equal(decode_view(animation(frames), num_frames, 16), frames)
 
 
@@ -42,7 +34,7 @@ def test_equal_frames_in_a_row_are_not_lost(pictures):
     np.testing.assert_array_equal(decode_view(animation(still), 24, 16, [23]), still[:1])
 
 
-def test_a_picture_a_frame_is_the_same_clip(pictures):
+def test_a_picture_a_frame_is_the_same_clip(pictures, png):
     frames = pictures(2, 3)
     view = StoredView(pictures=tuple(png(frame) for frame in frames), suffix="png")
     np.testing.assert_array_equal(decode_view(view, 3, 16), frames)

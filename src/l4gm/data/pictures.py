@@ -78,7 +78,7 @@ def decode_view(
             out[place] = np.asarray(_resized(picture, size_px))
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         raise DamagedClipError(f"pictures cannot be decoded ({error})") from error
-    out[out[..., 3] == 0] = 255
+    out[out[..., 3] == 0, :3] = 255
     return out
 
 

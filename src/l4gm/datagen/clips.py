@@ -40,21 +40,37 @@ def _stream(seed: int, split: Split, index: int, purpose: int) -> np.random.Gene
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def clip_cameras(generator: np.random.Generator, request: ClipRequest) -> Cameras:
-    """The four fixed cameras, then the random ones: any azimuth, elevation uniform in its range."""
+def clip_cameras(
+    generator: np.random.Generator, request: ClipRequest, num_fixed: int = len(INPUT_AZIMUTHS)
+) -> Cameras:
+    """The fixed cameras at even azimuths, then the random ones: any azimuth, elevation uniform in
+    its range."""
     low, high = request.elevation_degrees
     # Drawn view by view, so that more views begin with the same ones.
     free = generator.random((request.num_supervision_views, 2))
-    azimuths = [*INPUT_AZIMUTHS, *(360.0 * free[:, 0])]
-    elevations = [0.0] * len(INPUT_AZIMUTHS) + list(low + (high - low) * free[:, 1])
+    azimuths = [*np.arange(num_fixed) * (360.0 / num_fixed), *(360.0 * free[:, 0])]
+    elevations = [0.0] * num_fixed + list(low + (high - low) * free[:, 1])
     return orbit_cameras(azimuths, torch.tensor(elevations), size=request.size_px)
 
 
-def _render(mesh: AnimatedMesh, request: ClipRequest, seed: int, split: Split, index: int) -> Clip:
+def _scene(
+    mesh: AnimatedMesh,
+    request: ClipRequest,
+    seed: int,
+    split: Split,
+    index: int,
+    num_fixed: int = len(INPUT_AZIMUTHS),
+) -> tuple[AnimatedMesh, Cameras, Lighting]:
+    """A mesh turned and scaled, with the clip's own cameras and light."""
     yaw = _stream(seed, split, index, YAW).uniform(0.0, 360.0)
     lighting = Lighting.random(_stream(seed, split, index, LIGHT))
-    cameras = clip_cameras(_stream(seed, split, index, CAMERAS), request)
-    images, depth = render_mesh(mesh.normalized(yaw), cameras, lighting)
+    cameras = clip_cameras(_stream(seed, split, index, CAMERAS), request, num_fixed)
+    return mesh.normalized(yaw), cameras, lighting
+
+
+def _render(mesh: AnimatedMesh, request: ClipRequest, seed: int, split: Split, index: int) -> Clip:
+    normalized, cameras, lighting = _scene(mesh, request, seed, split, index)
+    images, depth = render_mesh(normalized, cameras, lighting)
     return Clip(
         images=images,
         cameras=cameras,
@@ -89,6 +105,13 @@ class ProceduralClips:
         """The clip of this index, from time 0 of its object's motion."""
         mesh = procedural_object(self.object_seed(index), request.num_frames, request.fps)
         return _render(mesh, request, self.seed, self.split, index)
+
+    def scene(
+        self, index: int, request: ClipRequest, num_fixed: int
+    ) -> tuple[AnimatedMesh, Cameras, Lighting]:
+        """What `clip` renders, for who renders it otherwise: with `num_fixed` fixed cameras."""
+        mesh = procedural_object(self.object_seed(index), request.num_frames, request.fps)
+        return _scene(mesh, request, self.seed, self.split, index, num_fixed)
 
 
 def heldout_model_names() -> tuple[str, ...]:

@@ -402,3 +402,50 @@ def render_pictures(  # type: ignore[no-untyped-def]
             faces, colors, shade[t], uv, face_textures, face_levels, texels, levels,
             inverse_depth, first, second, owner, images[t, v], depths[t, v],
         )  # fmt: skip
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def trace_pictures(  # type: ignore[no-untyped-def]
+    first_picture,  # pictures are counted frame by frame, views within a frame
+    last_picture,
+    positions,  # [T, P, 3]
+    faces,
+    uv,
+    face_textures,
+    texels,
+    levels,
+    holes,
+    poses,  # [V, 3, 4]
+    lenses,  # [V, 4] of pictures with one sample a pixel, at its centre
+    near,
+    far,
+    shown,  # out [T, V, H, W] face, -1 where there is none
+    weights,  # out [T, V, H, W, 2] barycentric coordinates of the face's first two corners
+    depths,  # out [T, V, H, W]
+):
+    num_views = poses.shape[0]
+    rows, columns = shown.shape[2], shown.shape[3]
+    inverse_depth = np.empty((rows, columns), np.float32)
+    first = np.empty((rows, columns), np.float32)
+    second = np.empty((rows, columns), np.float32)
+    owner = np.empty((rows, columns), np.int32)
+    face_levels = np.zeros(faces.shape[0], np.int64)
+    for picture in range(first_picture, last_picture):
+        t, v = picture // num_views, picture % num_views
+        inverse_depth[:] = 1.0 / far
+        owner[:] = 0
+        draw_mesh(
+            positions[t], faces, uv, face_textures, texels, levels, holes, poses[v], lenses[v],
+            near, inverse_depth, first, second, owner, face_levels,
+        )  # fmt: skip
+        for y in range(rows):
+            for x in range(columns):
+                label, inverse = owner[y, x], inverse_depth[y, x]
+                shown[t, v, y, x] = abs(label) - 1
+                if label == 0:
+                    weights[t, v, y, x, 0] = weights[t, v, y, x, 1] = 0.0
+                    depths[t, v, y, x] = 0.0
+                    continue
+                weights[t, v, y, x, 0] = first[y, x] / inverse
+                weights[t, v, y, x, 1] = second[y, x] / inverse
+                depths[t, v, y, x] = 1.0 / inverse

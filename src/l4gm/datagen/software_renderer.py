@@ -8,8 +8,10 @@ is simple and fast and gives softer shadows than light on linear values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,39 +84,82 @@ def render_mesh(
     """
     from l4gm.datagen import raster_kernels as kernels
 
+    shape = _shape(mesh, cameras)
+    poses, lenses = _camera_arrays(cameras, kernels.SUPERSAMPLE)
+    images, depths = np.empty((*shape, 4), np.uint8), np.empty(shape, np.float32)
+    shade = _light(mesh, lighting or Lighting())
+    _in_threads(
+        kernels.render_pictures, shape[0] * shape[1],
+        mesh.positions, mesh.faces, mesh.colors, shade, mesh.uv, mesh.face_textures,
+        *_texture_pyramids(mesh.textures), poses, lenses, float(cameras.near), float(cameras.far),
+        images, depths,
+    )  # fmt: skip
+    return images, depths
+
+
+def trace_mesh(
+    mesh: AnimatedMesh, cameras: Cameras
+) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.float32]]:
+    """Which point of the mesh the centre of every pixel shows.
+
+    Args:
+        mesh: T frames.
+        cameras: [V].
+
+    Returns:
+        faces [T, V, H, W], -1 where there is none; weights [T, V, H, W, 2], the barycentric
+        coordinates of the face's first two corners (the third's are the rest to 1); depth
+        [T, V, H, W], camera z, 0 where there is none.
+
+    Raises:
+        ValueError: if cameras do not have one leading dimension.
+    """
+    from l4gm.datagen import raster_kernels as kernels
+
+    shape = _shape(mesh, cameras)
+    poses, lenses = _camera_arrays(cameras, 1)
+    shown, depths = np.empty(shape, np.int32), np.empty(shape, np.float32)
+    weights = np.empty((*shape, 2), np.float32)
+    _in_threads(
+        kernels.trace_pictures, shape[0] * shape[1],
+        mesh.positions, mesh.faces, mesh.uv, mesh.face_textures,
+        *_texture_pyramids(mesh.textures), poses, lenses, float(cameras.near), float(cameras.far),
+        shown, weights, depths,
+    )  # fmt: skip
+    return shown, weights, depths
+
+
+def _shape(mesh: AnimatedMesh, cameras: Cameras) -> tuple[int, int, int, int]:
+    """T, V, H, W."""
     if len(cameras.shape) != 1:
         raise ValueError(f"cameras must be [V], got {list(cameras.shape)}")
-    lighting = lighting or Lighting()
-    num_views = cameras.shape[0]
-    scale = kernels.SUPERSAMPLE
+    return mesh.num_frames, cameras.shape[0], cameras.height, cameras.width
+
+
+def _camera_arrays(cameras: Cameras, scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """[V, 3, 4] camera from world, and [V, 4] fx, fy, cx, cy of pictures `scale` times as large."""
     poses = cameras.camera_from_world.double().numpy()[:, :3]
     matrix = cameras.intrinsics.double().numpy()
-    lenses = scale * np.stack(
-        [matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]], 1
-    )
-    texels, levels, holes = _texture_pyramids(mesh.textures)
-    shape = (mesh.num_frames, num_views, cameras.height, cameras.width)
-    images, depths = np.empty((*shape, 4), np.uint8), np.empty(shape, np.float32)
-    shade = _light(mesh, lighting)
-    arguments = (
-        mesh.positions, mesh.faces, mesh.colors, shade, mesh.uv, mesh.face_textures, texels, levels,
-        holes, np.ascontiguousarray(poses), np.ascontiguousarray(lenses), float(cameras.near),
-        float(cameras.far), images, depths,
-    )  # fmt: skip
+    lenses = [matrix[:, 0, 0], matrix[:, 1, 1], matrix[:, 0, 2], matrix[:, 1, 2]]
+    return np.ascontiguousarray(poses), scale * np.stack(lenses, 1)
 
-    def render(first: int, last: int) -> None:
-        kernels.render_pictures(first, last, *arguments)
 
-    num_pictures = mesh.num_frames * num_views
+def _in_threads(kernel: Callable[..., None], num_pictures: int, *arguments: Any) -> None:
+    """Run a kernel, which takes the first and the last picture before its arguments, on all."""
+    from l4gm.datagen import raster_kernels as kernels
+
     num_threads = min(kernels.num_threads(), num_pictures)
     if num_threads <= 1:
-        render(0, num_pictures)
-    else:
-        # A few pieces per thread even out pictures of different cost.
-        bounds = np.linspace(0, num_pictures, min(4 * num_threads, num_pictures) + 1).astype(int)
-        with ThreadPoolExecutor(num_threads) as pool:
-            list(pool.map(render, bounds[:-1].tolist(), bounds[1:].tolist()))
-    return images, depths
+        kernel(0, num_pictures, *arguments)
+        return
+    # A few pieces per thread even out pictures of different cost.
+    bounds = np.linspace(0, num_pictures, min(4 * num_threads, num_pictures) + 1).astype(int)
+
+    def run(first: int, last: int) -> None:
+        kernel(first, last, *arguments)
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        list(pool.map(run, bounds[:-1].tolist(), bounds[1:].tolist()))
 
 
 def _light(mesh: AnimatedMesh, lighting: Lighting) -> NDArray[np.float32]:
