@@ -5,10 +5,12 @@ from __future__ import annotations
 SUBVERBS = {
     "renders": "score a model on rendered objects that training never shows",
     "consistent4d": "the Consistent4D benchmark, for a model and for other methods' pictures",
+    "ablation": "the paper's ablations, repeated at a size that trains on a CPU",
     "weights": "which weights of metrics are here, and how to get the others",
 }
 
 EXAMPLES = """
 l4gm evaluate renders --model mini
 l4gm evaluate consistent4d --gt eval_gt/ --pred ours=out/ours --pred other=out/other -o out/bench
+l4gm evaluate ablation --suite temporal -o runs/ablation
 """

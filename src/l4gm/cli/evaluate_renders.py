@@ -55,7 +55,7 @@ class Options(CommonOptions):
 
 
 def run(options: Options) -> None:
-    """Print PSNR on novel views, with the four first views given and from the video alone."""
+    """Print quality on novel views, with the four first views given and from the video alone."""
     for name in ("clips", "frames", "size"):
         positive(f"--{name}", getattr(options, name))
 
@@ -63,10 +63,13 @@ def run(options: Options) -> None:
     from l4gm.cli.progress import Progress
     from l4gm.cli.sources import clip_sources
     from l4gm.data.clip import ClipRequest
+    from l4gm.evaluation.judges import load_judges
     from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
+    from l4gm.pipeline.device import find_device
 
     sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
-    settings, reconstruct = _reconstruct(options)
+    settings, reconstruct = reconstruction_of(options.model, options.device, options.network_alone)
+    judges = load_judges(find_device(options.device))
     request = ClipRequest(size_px=options.size, num_frames=options.frames)
     scores: dict[str, list[ClipScore]] = {}
     with ExitStack() as stack:
@@ -82,33 +85,37 @@ def run(options: Options) -> None:
                 request,
                 num_clips=options.clips,
                 settings=settings,
+                judges=judges,
                 on_clip=seen,
             )
     if options.json:
         print(json.dumps({name: [asdict(s) for s in rows] for name, rows in scores.items()}))
         return
     print(markdown_table({name: summarize(rows) for name, rows in scores.items()}))
+    if "lpips_vgg" in judges.skipped:
+        print(f"\nLPIPS skipped: {judges.skipped['lpips_vgg']}")
 
 
-def _reconstruct(options: Options) -> tuple[tuple[str, ...], Reconstruct]:
-    """The settings that the model can work in, and how a clip is reconstructed."""
+def reconstruction_of(
+    model: str, device: str, network_alone: bool = False
+) -> tuple[tuple[str, ...], Reconstruct]:
+    """The settings that a model can work in, and how it reconstructs a clip."""
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
     from l4gm.model.l4gm import L4GM
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
-    pipeline = VideoTo4D.from_pretrained(options.model, device=options.device)
+    pipeline = VideoTo4D.from_pretrained(model, device=device)
     network = pipeline.reconstruction
     assert isinstance(network, L4GM)
     video_is_enough = network.config.missing_views
     settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
-    if options.network_alone:
-        alone = single_pass(network, max_frames=pipeline.chunk_frames)
+    alone = single_pass(network, max_frames=pipeline.chunk_frames)
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
         frames = frames.to(pipeline.device)
         views = None if views is None else views.to(pipeline.device)
-        if options.network_alone:
+        if network_alone:
             return alone(frames, views).to("cpu")
         return pipeline(frames, views=views, align=False, interpolate=False).gaussians.to("cpu")
 

@@ -2,8 +2,9 @@
 
 Protocol: of every clip the network sees the front view of each frame and, where "views are given",
 the true views at azimuth 90, 180, 270 of the first frame. It is judged on free cameras at every
-frame. Two baselines say what a number is worth: an all-white picture, and the nearest (by angle
-between viewing directions) of the pictures that were given.
+frame; the four input azimuths, where it is easier to look well, are reported apart ("on axis").
+Two baselines say what a number is worth: an all-white picture, and the nearest (by angle between
+viewing directions) of the pictures that were given.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
-from l4gm.evaluation.metrics import flicker, psnr
+from l4gm.evaluation.judges import Judges
+from l4gm.evaluation.metrics import SSIM_WINDOW_PX, alpha_iou, flicker, psnr, ssim
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.l4gm import L4GM
@@ -27,9 +29,19 @@ Reconstruct = Callable[[Tensor, Tensor | None], Gaussians]
 SETTINGS = {"views given": True, "video only": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClipScore:
-    """One clip in one setting; PSNR in dB, averaged over frames and free views."""
+    """One clip in one setting, averaged over frames and free views; PSNR in dB.
+
+    Args:
+        name, setting: what.
+        psnr, psnr_white, psnr_nearest: of the result and of the two baselines.
+        flicker: see `metrics.flicker`.
+        psnr_on_axis: at the four input azimuths, over all frames.
+        ssim: None for pictures smaller than its window.
+        alpha_iou: overlap of silhouettes.
+        lpips: VGG; None without its weights.
+    """
 
     name: str
     setting: str
@@ -37,6 +49,10 @@ class ClipScore:
     psnr_white: float
     psnr_nearest: float
     flicker: float
+    psnr_on_axis: float
+    ssim: float | None
+    alpha_iou: float
+    lpips: float | None = None
 
     @property
     def gain(self) -> float:
@@ -44,7 +60,7 @@ class ClipScore:
         return self.psnr - max(self.psnr_white, self.psnr_nearest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """Means over clips, and the worst one. `gain` is against the better of both mean baselines."""
 
@@ -56,6 +72,10 @@ class Summary:
     worst_psnr: float
     worst_name: str
     flicker: float
+    psnr_on_axis: float
+    ssim: float | None
+    alpha_iou: float
+    lpips: float | None
 
     @property
     def gain(self) -> float:
@@ -83,18 +103,26 @@ def nearest_given_picture(clip: Clip, images: Tensor, views_given: bool) -> Tens
 
 
 @torch.inference_mode()
-def score_clip(clip: Clip, reconstruct: Reconstruct, setting: str) -> tuple[ClipScore, Tensor]:
+def score_clip(
+    clip: Clip, reconstruct: Reconstruct, setting: str, judges: Judges | None = None
+) -> tuple[ClipScore, Tensor]:
     """Score one clip.
+
+    Args:
+        judges: for LPIPS; None leaves it out.
 
     Returns:
         the score and the renderings of the free views [T, S, 3, H, W].
     """
     views_given = SETTINGS[setting]
     images = clip_images(clip)
-    views = images[0, : clip.num_input_views] if views_given else None
+    fixed = clip.num_input_views
+    views = images[0, :fixed] if views_given else None
     gaussians = reconstruct(images[:, 0], views)
-    predicted = render(gaussians, clip.cameras[clip.num_input_views :]).image.clamp(0, 1)
-    truth = images[:, clip.num_input_views :]
+    drawn = render(gaussians, clip.cameras)
+    predicted = drawn.image[:, fixed:].clamp(0, 1)
+    truth = images[:, fixed:]
+    true_alpha = torch.from_numpy(clip.images[:, fixed:, None, :, :, 3]).float() / 255
     baseline = nearest_given_picture(clip, images, views_given)
     score = ClipScore(
         name=clip.name,
@@ -103,8 +131,19 @@ def score_clip(clip: Clip, reconstruct: Reconstruct, setting: str) -> tuple[Clip
         psnr_white=psnr(torch.ones_like(truth), truth).mean().item(),
         psnr_nearest=psnr(baseline, truth).mean().item(),
         flicker=flicker(predicted, truth).item(),
+        psnr_on_axis=psnr(drawn.image[:, :fixed].clamp(0, 1), images[:, :fixed]).mean().item(),
+        ssim=ssim(predicted, truth).mean().item() if truth.shape[-1] >= SSIM_WINDOW_PX else None,
+        alpha_iou=alpha_iou(drawn.alpha[:, fixed:], true_alpha).mean().item(),
+        lpips=_lpips(predicted, truth, judges),
     )
     return score, predicted
+
+
+def _lpips(predicted: Tensor, truth: Tensor, judges: Judges | None) -> float | None:
+    if judges is None or judges.lpips_vgg is None:
+        return None
+    found = judges.picture_metrics(predicted.flatten(0, 1), truth.flatten(0, 1))
+    return found["lpips_vgg"].mean().item()
 
 
 def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
@@ -120,6 +159,9 @@ def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
         def mean(field: str, group: list[ClipScore] = group) -> float:
             return sum(getattr(score, field) for score in group) / len(group)
 
+        def mean_if_all(field: str, group: list[ClipScore] = group) -> float | None:
+            return None if any(getattr(s, field) is None for s in group) else mean(field, group)
+
         worst = min(group, key=lambda score: score.psnr)
         summaries.append(
             Summary(
@@ -131,6 +173,10 @@ def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
                 worst_psnr=worst.psnr,
                 worst_name=worst.name,
                 flicker=mean("flicker"),
+                psnr_on_axis=mean("psnr_on_axis"),
+                ssim=mean_if_all("ssim"),
+                alpha_iou=mean("alpha_iou"),
+                lpips=mean_if_all("lpips"),
             )
         )
     return summaries
@@ -145,7 +191,6 @@ def single_pass(
         max_frames: cut the clip in pieces of this many frames (a network trained at T = 1 has an
             untrained temporal attention); None: all in one forward pass.
         input_size: the network's working size in pixels; None: its config's.
-        input_size: the network works at this size instead of its own.
     """
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
@@ -169,11 +214,13 @@ def evaluate_renders(
     *,
     num_clips: int,
     settings: Iterable[str] = tuple(SETTINGS),
+    judges: Judges | None = None,
     on_clip: Callable[[Clip, ClipScore, Tensor], None] | None = None,
 ) -> list[ClipScore]:
     """Score the first `num_clips` clips of a source in each setting.
 
     Args:
+        judges: for LPIPS; None leaves it out.
         on_clip: called with the clip, its score and its renderings, for progress or pictures.
     """
     settings = tuple(settings)
@@ -181,7 +228,7 @@ def evaluate_renders(
     for index in range(num_clips):
         clip = source.clip(index, request)
         for setting in settings:
-            score, predicted = score_clip(clip, reconstruct, setting)
+            score, predicted = score_clip(clip, reconstruct, setting, judges)
             scores.append(score)
             if on_clip is not None:
                 on_clip(clip, score, predicted)
@@ -191,15 +238,20 @@ def evaluate_renders(
 def markdown_table(rows: dict[str, list[Summary]]) -> str:
     """A table of summaries, keyed by the name of the set."""
     lines = [
-        "| set | setting | clips | PSNR | above baseline | all white | nearest picture "
-        "| worst clip | flicker |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| set | setting | clips | PSNR | above baseline | all white | nearest picture | on axis "
+        "| SSIM | LPIPS | alpha IoU | flicker | worst clip |",
+        "|---" * 13 + "|",
     ]
     for name, summaries in rows.items():
         for s in summaries:
             lines.append(
                 f"| {name} | {s.setting} | {s.clips} | {s.psnr:.2f} | {s.gain:+.2f} | "
-                f"{s.psnr_white:.2f} | {s.psnr_nearest:.2f} | {s.worst_psnr:.2f} "
-                f"({s.worst_name}) | {s.flicker:+.5f} |"
+                f"{s.psnr_white:.2f} | {s.psnr_nearest:.2f} | {s.psnr_on_axis:.2f} | "
+                f"{_or_skipped(s.ssim)} | {_or_skipped(s.lpips)} | {s.alpha_iou:.3f} | "
+                f"{s.flicker:+.5f} | {s.worst_psnr:.2f} ({s.worst_name}) |"
             )
     return "\n".join(lines)
+
+
+def _or_skipped(value: float | None) -> str:
+    return "skipped" if value is None else f"{value:.3f}"
