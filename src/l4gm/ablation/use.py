@@ -133,7 +133,8 @@ def autoregressive(test: UseTest) -> Findings:
     claims = [
         judge(
             f"{test.rolls} rolls lose little",
-            f"PSNR in dB, handed on less true views at roll {test.rolls}, not below -{LARGE_LOSS_DB:g}",
+            f"PSNR in dB at roll {test.rolls}, handed on less true views, not below "
+            f"-{LARGE_LOSS_DB:g}",
             [row[-1] for row in lost],
             [0.0] * len(lost),
             margin=-LARGE_LOSS_DB,

@@ -135,6 +135,10 @@ class _Watcher:
         self._index = -1
 
     def __call__(self, clip: Clip, score: ClipScore, predicted: Tensor) -> None:
+        from PIL import Image
+
+        from l4gm.evaluation.renders import comparison_sheet
+
         self._done += 1
         if clip is not self._clip:  # each clip comes once per setting
             self._clip, self._index = clip, self._index + 1
@@ -142,20 +146,4 @@ class _Watcher:
         if self._folder is not None:
             setting = score.setting.replace(" ", "_")
             path = self._folder / f"{self._name}_{self._index:03d}_{setting}.png"
-            _write_comparison(path, clip, predicted)
-
-
-def _write_comparison(path: Path, clip: Clip, predicted: Tensor) -> None:
-    """The first and last frame, all free views: truth above rendering."""
-    import torch
-    from PIL import Image
-
-    from l4gm.evaluation.renders import clip_images
-
-    truth = clip_images(clip)[:, clip.num_input_views :]
-    rows = []
-    for frame in sorted({0, len(truth) - 1}):
-        for pictures in (truth[frame], predicted[frame]):
-            rows.append(torch.cat(list(pictures), dim=-1))
-    sheet = torch.cat(rows, dim=-2).clamp(0, 1).mul(255).round().byte()
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(path)
+            Image.fromarray(comparison_sheet(clip, predicted)).save(path)

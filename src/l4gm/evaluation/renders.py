@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
@@ -233,6 +235,21 @@ def evaluate_renders(
             if on_clip is not None:
                 on_clip(clip, score, predicted)
     return scores
+
+
+def comparison_sheet(clip: Clip, predicted: Tensor) -> NDArray[np.uint8]:
+    """First and last frame, all free views: truth above the rendering, [rows, columns, 3].
+
+    Args:
+        predicted: [T, S, 3, H, W], as `score_clip` returns it.
+    """
+    truth = clip_images(clip)[:, clip.num_input_views :]
+    rows = []
+    for frame in sorted({0, len(truth) - 1}):
+        for pictures in (truth[frame], predicted[frame]):
+            rows.append(torch.cat(list(pictures), dim=-1))
+    sheet = torch.cat(rows, dim=-2).clamp(0, 1).mul(255).round().byte()
+    return sheet.permute(1, 2, 0).numpy()
 
 
 def markdown_table(rows: dict[str, list[Summary]]) -> str:
