@@ -232,8 +232,7 @@ class Laboratory:
         options = RunOptions(folder=folder / "run", validation_minutes=1e9, checkpoint_minutes=1e9)
         trainer = Trainer.start(config, options, task, weights=self._start(variant, seed, config))
         if variant.frozen:
-            for name, parameter in trainer.model.named_parameters():
-                parameter.requires_grad_(".t_attns." in name)
+            _train_temporal_layers_alone(trainer)
         every = max(1, variant.steps // self.budget.points)
         steps: list[int] = []
         values: dict[str, dict[str, list[float]]] = {}
@@ -277,6 +276,16 @@ class Laboratory:
                 metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS
             }
         return means
+
+
+def _train_temporal_layers_alone(trainer: Trainer) -> None:
+    """The optimizer leaves all other weights as they are.
+
+    They keep their gradients: without, torch 2.13 crashes in the backward pass on the CPU.
+    """
+    temporal = {id(p) for name, p in trainer.model.named_parameters() if ".t_attns." in name}
+    for group in trainer.optimizer.param_groups:
+        group["params"] = [p for p in group["params"] if id(p) in temporal]
 
 
 def _measure(clip: Clip, reconstruct: Callable[[Tensor, Tensor], object]) -> dict[str, float]:

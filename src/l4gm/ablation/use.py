@@ -118,9 +118,8 @@ def autoregressive(test: UseTest) -> Findings:
         for start in range(0, len(images) - 1, step):
             piece = images[start : start + step + 1, 0]
             found = pipeline(piece, views=images[start, :4], align=False, interpolate=False)
-            pieces.append(
-                found.gaussians[:step] if start + step + 1 < len(images) else found.gaussians
-            )
+            # As in the pipeline: of the shared frame, the earlier piece's copy is kept.
+            pieces.append(found.gaussians[1:] if start else found.gaussians)
         fresh.append(_per_roll(Gaussians.cat(pieces), clip, images, step))
     x = tuple(float(roll + 1) for roll in range(test.rolls))
     curves = [

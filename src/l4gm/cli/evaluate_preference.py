@@ -64,13 +64,11 @@ def _make(options: Options) -> None:
     if first == second:
         raise UsageError(f"both folders are named {first!r}; methods are told apart by their names")
     pairs = make_pairs(options.first, options.second, options.seed, options.inputs)
-    # Says nothing of the methods, as voters see it.
-    study = f"{len(pairs)}-{options.seed}"
-    key = key_of(pairs, study, first, second)
+    key = key_of(pairs, first, second)
     with output_folder(options.out, overwrite=options.overwrite) as folder:
-        (folder / PAGE_NAME).write_text(preference_page(pairs, study), encoding="utf-8")
+        (folder / PAGE_NAME).write_text(preference_page(pairs), encoding="utf-8")
         (folder / KEY_NAME).write_text(json.dumps(key, indent=1) + "\n")
-        (folder / REPORT_NAME).write_text(json.dumps({"study": study, "pairs": len(pairs)}) + "\n")
+        (folder / REPORT_NAME).write_text(json.dumps({"study": key["study"]}) + "\n")
     print(f"{options.out / PAGE_NAME}: send it to voters; keep {KEY_NAME} from them")
 
 

@@ -93,9 +93,9 @@ def run(options: Options) -> None:
         report = Report(
             model=_model_files(options.model),
             protocol=(
-                f"{options.clips} objects of each set, {options.frames} frames at {FPS:g} a "
-                f"second, {options.size} px, whole pipeline; means over all frames of four free views "
-                "(elevation -5 to 30 degrees); on axis: the four input azimuths."
+                f"{options.clips} objects of each set, {options.frames} frames at {FPS:g} "
+                f"a second, {options.size} px, whole pipeline; means over all frames of four "
+                "free views (elevation -5 to 30 degrees); on axis: the four input azimuths."
             ),
             renders={name: [score for score, _ in rows] for name, rows in scored.items()},
             findings=findings,

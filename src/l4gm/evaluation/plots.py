@@ -83,5 +83,6 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     span = high - low or abs(high) or 1.0
     power = 10 ** math.floor(math.log10(span / about))
     step = next(m * power for m in (1, 2, 5, 10) if span / (m * power) <= about)
-    first, last = math.floor(low / step), math.ceil(high / step)
+    first = math.floor(low / step)
+    last = max(math.ceil(high / step), first + 1)
     return [round(step * index, 10) for index in range(first, last + 1)]

@@ -1,13 +1,14 @@
 """Blind pairwise comparison of two methods by people (the paper's Table 2), offline.
 
-A page shows each pair of videos of the same name side by side, in random order and on random sides,
-without saying which is whose, and asks the paper's questions. Votes are exported as a JSON file; the
-sides stay hidden in it too: the key that says which side was whose lies beside the page.
+A page shows each pair of videos of the same name side by side, in random order and on random
+sides, without saying which is whose, and asks the paper's questions. Votes are exported as a JSON
+file; the sides stay hidden in it too: the key that says whose side was whose lies beside the page.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import random
 from collections.abc import Sequence
@@ -65,8 +66,8 @@ def make_pairs(first: Path, second: Path, seed: int, inputs: Path | None = None)
     if odd:
         more = f" and {len(odd) - _LISTED} more" if len(odd) > _LISTED else ""
         raise InputError(
-            f"{first} and {second}: only one of them has {', '.join(odd[:_LISTED])}{more}; both need "
-            "the same names"
+            f"{first} and {second}: only one of them has {', '.join(odd[:_LISTED])}{more}; "
+            "both need the same names"
         )
     shown = {} if inputs is None else _videos(inputs)
     if inputs is not None and (lacking := sorted(folders["first"].keys() - shown.keys())):
@@ -97,12 +98,17 @@ def _videos(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in found}
 
 
-def preference_page(pairs: Sequence[Pair], study: str) -> str:
-    """The page, with all videos inside; neither names nor methods can be read from it.
+def study_of(pairs: Sequence[Pair]) -> str:
+    """Identifies a study by its videos, their order and sides, and says nothing of the methods."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        for path in (pair.left, pair.right):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
 
-    Args:
-        study: identifies the study in the votes.
-    """
+
+def preference_page(pairs: Sequence[Pair]) -> str:
+    """The page, with all videos inside; neither names nor methods can be read from it."""
     items = [
         {
             "left": _data_url(pair.left),
@@ -111,17 +117,17 @@ def preference_page(pairs: Sequence[Pair], study: str) -> str:
         }
         for pair in pairs
     ]
-    data = {"format": _FORMAT, "study": study, "questions": QUESTIONS, "pairs": items}
+    data = {"format": _FORMAT, "study": study_of(pairs), "questions": QUESTIONS, "pairs": items}
     template = files("l4gm.evaluation").joinpath("preference.html").read_text("utf-8")
     # No text of ours can end the script element early.
     return template.replace("/*DATA*/null", json.dumps(data).replace("<", "\\u003c"))
 
 
-def key_of(pairs: Sequence[Pair], study: str, first: str, second: str) -> dict[str, Any]:
+def key_of(pairs: Sequence[Pair], first: str, second: str) -> dict[str, Any]:
     """What turns votes into preferences: kept from those who vote."""
     return {
         "format": _FORMAT,
-        "study": study,
+        "study": study_of(pairs),
         "first": first,
         "second": second,
         "names": [pair.name for pair in pairs],
@@ -132,9 +138,9 @@ def key_of(pairs: Sequence[Pair], study: str, first: str, second: str) -> dict[s
 def count_votes(key: dict[str, Any], ballots: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Shares of votes for the first method with their intervals.
 
-    A ballot holds, by question, one of "left", "right", "tie" or None for each pair. A tie counts half
-    in the share and not at all in the sign test. The intervals take votes as independent, which
-    those of one person are not quite.
+    A ballot holds, by question, one of "left", "right", "tie" or None for each pair. A tie counts
+    half in the share and not at all in the sign test. The intervals take votes as independent,
+    which those of one person are not quite.
 
     Returns:
         {"first", "second", "ballots", "questions": {question: {"votes", "first", "second", "ties",
