@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from l4gm.gaussians.types import Gaussians
-from l4gm.geometry.rotations import matrix_from_quat
+from l4gm.geometry.rotations import matrix_from_quat, quat_multiply
 from l4gm.viewer.payload import (
+    GROUP_FRAMES,
+    MIN_ALPHA,
     PLANES,
     Quantization,
-    encode_frame,
+    encode_frames,
     measure_quantization,
-    visible,
 )
 
 
@@ -34,71 +35,90 @@ def some_gaussians(count: int = 300, seed: int = 0) -> Gaussians:
     )
 
 
-def decode(data: bytes, ranges: Quantization) -> Gaussians:
-    planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(len(PLANES), -1).astype(int)
-    by_name = dict(zip(PLANES, planes, strict=True))
+def decode(packed: list[bytes], ranges: Quantization) -> list[Gaussians]:
+    """As docs/format.md says."""
+    frames: list[Gaussians] = []
+    levels = np.zeros(0)
+    for index, data in enumerate(packed):
+        planes = np.frombuffer(zlib.decompress(data), np.uint8).reshape(len(PLANES), -1).astype(int)
+        zigzag = planes[0:6:2] + 256 * planes[1:6:2]
+        means = np.where(zigzag % 2 == 0, zigzag // 2, -(zigzag + 1) // 2)
+        steps = np.concatenate([means, planes[6:]])
+        levels = np.cumsum(steps, 1) if index % 8 == 0 else levels + steps
+        levels[3:] %= 256
+        frames.append(restored(torch.from_numpy(levels.T.copy()).double(), ranges))
+    return frames
 
-    def coordinate(axis: str) -> np.ndarray:
-        zigzag = by_name[f"{axis}_low"] + 256 * by_name[f"{axis}_high"]
-        signed = np.where(zigzag % 2 == 0, zigzag // 2, -(zigzag + 1) // 2)
-        return np.cumsum(signed) % 65536
 
-    def plane(name: str) -> np.ndarray:
-        return np.cumsum(by_name[name]) % 256
-
-    def stack(*columns: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.stack(columns, -1)).float()
-
+def restored(levels: torch.Tensor, ranges: Quantization) -> Gaussians:
     lower, upper = torch.tensor(ranges.lower), torch.tensor(ranges.upper)
-    log_step = (ranges.log_scale_upper - ranges.log_scale_lower) / 255
-    scales = stack(*(plane(f"scale_{i}") for i in range(3)))
-    quats = stack(*(plane(f"quat_{i}") - 128 for i in "wxyz"))
-    return Gaussians(
-        means=lower + (upper - lower) * stack(*(coordinate(i) for i in "xyz")) / 65535,
-        quats=quats / quats.norm(dim=-1, keepdim=True),
-        scales=torch.exp(ranges.log_scale_lower + log_step * scales),
-        opacities=torch.from_numpy(plane("opacity") / 255).float(),
-        colors=stack(plane("red"), plane("green"), plane("blue")) / 255,
+    log_step = (ranges.log_scale_upper - ranges.log_scale_lower) / 127
+    turns = levels[:, 6:9] / 127 - 1
+    square = turns.square().sum(-1, keepdim=True)
+    quats = quat_multiply(
+        torch.tensor(ranges.reference, dtype=torch.float64),
+        torch.cat([1 - square, 2 * turns], -1) / (1 + square),
     )
+    return Gaussians(
+        means=lower + (upper - lower) * levels[:, :3] / 4095,
+        quats=quats,
+        scales=torch.exp(ranges.log_scale_lower + log_step * levels[:, 3:6]),
+        opacities=levels[:, 12] / 255,
+        colors=levels[:, 9:12] / 127,
+    ).to(torch.float32)
 
 
 @pytest.mark.parametrize("count", [1, 2, 300])
-def test_round_trip_within_half_a_step(count: int) -> None:
-    gaussians = some_gaussians(count)
-    ranges = measure_quantization([gaussians])
-    back = decode(encode_frame(gaussians, ranges), ranges)
-    torch.testing.assert_close(back.means, gaussians.means, rtol=0, atol=2 / 65535)
-    torch.testing.assert_close(back.opacities, gaussians.opacities, rtol=0, atol=0.501 / 255)
-    torch.testing.assert_close(back.colors, gaussians.colors, rtol=0, atol=0.501 / 255)
-    torch.testing.assert_close(back.scales, gaussians.scales, rtol=0.015, atol=0)
-    torch.testing.assert_close(
-        matrix_from_quat(back.quats), matrix_from_quat(gaussians.quats), rtol=0, atol=0.02
-    )
+@pytest.mark.parametrize("length", [1, GROUP_FRAMES, GROUP_FRAMES + 1, 2 * GROUP_FRAMES])
+def test_round_trip_within_half_a_step(count: int, length: int) -> None:
+    frames = [some_gaussians(count, seed) for seed in range(length)]
+    ranges = measure_quantization(frames)
+    back = decode(list(encode_frames(frames, ranges)), ranges)
+    assert len(back) == length
+    for truth, got in zip(frames, back, strict=True):
+        torch.testing.assert_close(got.means, truth.means, rtol=0, atol=1.001 / 4095)
+        torch.testing.assert_close(got.opacities, truth.opacities, rtol=0, atol=0.501 / 255)
+        torch.testing.assert_close(got.colors, truth.colors, rtol=0, atol=0.501 / 127)
+        torch.testing.assert_close(got.scales, truth.scales, rtol=0.025, atol=0)
+        torch.testing.assert_close(
+            matrix_from_quat(got.quats), matrix_from_quat(truth.quats), rtol=0, atol=0.03
+        )
 
 
 def test_no_gaussians() -> None:
     nothing = some_gaussians(5).map(lambda tensor: tensor[:0])
     ranges = measure_quantization([nothing])
-    assert zlib.decompress(encode_frame(nothing, ranges)) == b""
+    (packed,) = encode_frames([nothing], ranges)
+    assert zlib.decompress(packed) == b""
 
 
-def test_ranges_hold_all_frames() -> None:
+def test_ranges_hold_what_is_visible_in_all_frames() -> None:
     frames = [some_gaussians(seed=seed) for seed in range(3)]
-    ranges = measure_quantization(frames)
     everything = Gaussians.cat([frame.reshape(1) for frame in frames])
-    assert torch.tensor(ranges.lower).equal(everything.means.amin((0, 1)))
-    assert torch.tensor(ranges.upper).equal(everything.means.amax((0, 1)))
+    frames[1].means[7], frames[1].opacities[7] = 50.0, MIN_ALPHA / 2
+    ranges = measure_quantization(frames)
+    assert ranges.upper[0] < 1
+    keep = everything.means[everything.opacities >= MIN_ALPHA]
+    assert torch.tensor(ranges.lower).equal(keep.amin(0))
     assert ranges.log_scale_upper == pytest.approx(float(everything.scales.max().log()))
 
 
-def test_visible_leaves_out_exactly_what_is_never_drawn() -> None:
-    gaussians = some_gaussians(4)
-    opacities = torch.tensor([0.0, 1 / 255 - 1e-5, 1 / 255 + 1e-5, 1.0])
-    gaussians = Gaussians(
-        gaussians.means, gaussians.quats, gaussians.scales, opacities, gaussians.colors
-    )
-    assert visible(gaussians).opacities.equal(opacities[2:])
-    assert visible(gaussians.to(torch.float16)).means.dtype == torch.float32
+def test_what_is_never_drawn_has_no_opacity_and_costs_little() -> None:
+    frames = [some_gaussians(1000, seed) for seed in range(2)]
+    for frame in frames:
+        frame.opacities[:] = 0.8
+        frame.opacities[::2] = MIN_ALPHA - 1e-5
+        frame.opacities[1] = MIN_ALPHA + 1e-5
+    ranges = measure_quantization(frames)
+    packed = list(encode_frames(frames, ranges))
+    for frame in decode(packed, ranges):
+        assert (frame.opacities[::2] == 0).all()
+        assert frame.opacities[1] == pytest.approx(1 / 255)
+        assert (frame.opacities[3::2] > 0.79).all()
+    # Against the same with all of them visible: half as many bytes, and little more.
+    shown = [Gaussians(f.means, f.quats, f.scales, f.colors[:, 0], f.colors) for f in frames]
+    whole = list(encode_frames(shown, measure_quantization(shown)))
+    assert sum(map(len, packed)) < 0.65 * sum(map(len, whole))
 
 
 def test_smooth_frames_deflate() -> None:
@@ -115,7 +135,9 @@ def test_smooth_frames_deflate() -> None:
         means * 0.5 + 0.5,
     )
     ranges = measure_quantization([gaussians])
-    assert len(encode_frame(gaussians, ranges)) < 8 * count
+    first, second = encode_frames([gaussians, gaussians], ranges)
+    assert len(first) < 8 * count
+    assert len(second) < 0.1 * count  # what stays as it is costs next to nothing
 
 
 def test_values_that_are_not_finite() -> None:

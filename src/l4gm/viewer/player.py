@@ -15,7 +15,7 @@ import math
 import os
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,13 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.sequence_file import read_frames, read_sequence_info
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
-from l4gm.viewer.payload import Quantization, encode_frame, measure_quantization, visible
+from l4gm.viewer.payload import (
+    GROUP_FRAMES,
+    STEPS,
+    Quantization,
+    encode_frames,
+    measure_quantization,
+)
 
 MAX_PAYLOAD_BYTES = 64 * 2**20
 MAX_VIDEO_BYTES = 16 * 2**20
@@ -77,8 +83,8 @@ def write_player(
 ) -> PlayerReport:
     """Write a page that plays a sequence, whole or not at all.
 
-    Gaussians with an opacity below 1/255 are left out (they are drawn nowhere); the others are
-    quantised to 17 bytes. When the frames do not fit into `max_payload_bytes`, only every second,
+    Gaussians are quantised (payload.py); those of an opacity below 1/255, which are drawn nowhere,
+    are left out. When the frames do not fit into `max_payload_bytes`, only every second,
     third ... frame is taken and played at the same pace; page, log and report say so.
 
     Args:
@@ -101,15 +107,18 @@ def write_player(
     source = _open_source(sequence)
     notes: list[str] = []
     video = _video_element(input_video, notes)
-    ranges = measure_quantization(visible(source.frame(i)) for i in range(source.num_frames))
-    step, counts, texts = _encode_thinned(source, ranges, max_payload_bytes, notes)
+    ranges = measure_quantization(map(source.frame, range(source.num_frames)))
+    step, texts = _encode_thinned(source, ranges, max_payload_bytes, notes)
     fps = source.fps / step
     for note in notes:
         _log.warning("%s: %s", path, note)
     header = {
         "title": title,
         "fps": fps,
-        "counts": counts,
+        "frames": len(texts),
+        "gaussians": source.num_gaussians,
+        "groupFrames": GROUP_FRAMES,
+        "steps": _camel_case(STEPS),
         "ranges": _camel_case(asdict(ranges)),
         "home": _home_view(ranges),
         "background": background,
@@ -120,7 +129,7 @@ def write_player(
     with atomic_file(path) as partial:
         partial.write_text(page, encoding="utf-8", newline="\n")
     return PlayerReport(
-        num_frames=len(counts),
+        num_frames=len(texts),
         frame_step=step,
         fps=fps,
         page_bytes=Path(path).stat().st_size,
@@ -157,26 +166,33 @@ def _open_source(sequence: GaussianSequence | str | os.PathLike[str]) -> _Source
 
 def _encode_thinned(
     source: _Source, ranges: Quantization, max_bytes: int, notes: list[str]
-) -> tuple[int, list[int], list[str]]:
-    """The step between frames that fits, and each taken frame's count and base64 text."""
-    probes = sorted({round(k * (source.num_frames - 1) / 4) for k in range(5)})
-    sizes = [len(base64.b64encode(encode_frame(visible(source.frame(i)), ranges))) for i in probes]
-    estimate = source.num_frames * sum(sizes) / len(sizes)
-    # A little above the estimate: all frames are tried, and only if they fail fewer are taken.
-    step = max(1, math.ceil(estimate / max(1, 1.2 * max_bytes)))
+) -> tuple[int, list[str]]:
+    """The step between frames that fits, and each taken frame's base64 text."""
+    step = 1
     while True:
-        counts: list[int] = []
-        texts: list[str] = []
-        for index in range(0, source.num_frames, step):
-            frame = visible(source.frame(index))
-            counts.append(frame.num_gaussians)
-            texts.append(base64.b64encode(encode_frame(frame, ranges)).decode())
-        if sum(map(len, texts)) <= max_bytes or len(texts) == 1:
+        taken = range(0, source.num_frames, step)
+        texts = _encode_within(map(source.frame, taken), ranges, max_bytes)
+        if len(texts) == len(taken):
             break
-        step += max(1, step // 8)
+        step = max(step + 1, math.ceil(step * len(taken) / len(texts)))
     if step > 1:
         notes.append(f"every {_ordinal(step)} of {source.num_frames} frames, to stay small")
-    return step, counts, texts
+    return step, texts
+
+
+def _encode_within(
+    frames: Iterable[Gaussians], ranges: Quantization, max_bytes: int
+) -> list[str]:
+    """Base64 texts of as many frames as fit, and of at least one."""
+    texts: list[str] = []
+    size = 0
+    for packed in encode_frames(frames, ranges):
+        text = base64.b64encode(packed).decode()
+        size += len(text)
+        if texts and size > max_bytes:
+            break
+        texts.append(text)
+    return texts
 
 
 def _home_view(ranges: Quantization) -> dict[str, Any]:

@@ -13,14 +13,14 @@ class Player {
     this.canvas = gl.canvas;
     this.pace = new Pace();
     this.drawnAt = null; // when the picture was begun that the device has not yet finished
-    this.clock = new Clock(header.counts.length, header.fps);
+    this.clock = new Clock(header.frames, header.fps);
     this.camera = new OrbitCamera(header.home);
     const sources = {};
     for (const name of ["splat.vert", "splat.frag", "screen.vert", "screen.frag"]) {
       sources[name] = byId(name).textContent;
     }
-    this.renderer = new Renderer(gl, sources, header.ranges);
-    this.frames = new Frames(header.counts, header.ranges, byId("worker").textContent, {
+    this.renderer = new Renderer(gl, sources, header);
+    this.frames = new Frames(header, byId("worker").textContent, {
       onSorted: (sorted) => this.receive(sorted),
       onFailed: (message) => showMessage(`This animation cannot be shown: ${message}`),
     });
@@ -53,14 +53,13 @@ class Player {
       this.frames.sort(this.clock.frame, this.camera.axes().forward);
     }
     this.drawIfDue(now);
-    this.frames.loadAhead(this.clock.frame);
     this.syncVideo();
     this.controls.update();
     requestAnimationFrame((time) => this.tick(time));
   }
 
-  receive({ index, order, count, geometry, colors }) {
-    if (geometry) this.renderer.setFrame(geometry, colors);
+  receive({ index, order, count, texels }) {
+    if (texels) this.renderer.setFrame(texels);
     this.renderer.setOrder(order, count);
     this.shown = index;
     this.sortedFor = this.pending;

@@ -5,16 +5,16 @@ const TEXTURE_WIDTH = 1024;
 const BATCH = 128; // quads in one instance: drivers are slow at many instances of four vertices
 
 class Renderer {
-  /** `sources`: the four shaders' texts by file name; `ranges`: the payload's quantisation. */
-  constructor(gl, sources, ranges) {
+  /** `sources`: the four shaders' texts by file name; `header`: the page's, with the quantisation. */
+  constructor(gl, sources, { ranges, steps }) {
     this.gl = gl;
     this.ranges = ranges;
+    this.steps = steps;
     this.splat = new Program(gl, sources["splat.vert"], sources["splat.frag"]);
     this.screen = new Program(gl, sources["screen.vert"], sources["screen.frag"]);
     this.half = Boolean(gl.getExtension("EXT_color_buffer_float") ||
                         gl.getExtension("EXT_color_buffer_half_float"));
-    this.geometry = dataTexture(gl);
-    this.colors = dataTexture(gl);
+    this.texels = dataTexture(gl);
     this.order = dataTexture(gl);
     this.quads = quadArray(gl);
     this.emptyArray = gl.createVertexArray();
@@ -25,16 +25,12 @@ class Renderer {
     this.fence = null;
   }
 
-  /** Uploads a frame's Gaussians. */
-  setFrame(geometry, colors) {
+  /** Uploads a frame's Gaussians, see packFrame. */
+  setFrame(texels) {
     const gl = this.gl;
-    const rows = colors.length / 4 / TEXTURE_WIDTH;
-    gl.bindTexture(gl.TEXTURE_2D, this.geometry);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32UI, TEXTURE_WIDTH, rows, 0,
-                  gl.RGBA_INTEGER, gl.UNSIGNED_INT, geometry);
-    gl.bindTexture(gl.TEXTURE_2D, this.colors);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, TEXTURE_WIDTH, rows, 0,
-                  gl.RGBA, gl.UNSIGNED_BYTE, colors);
+    gl.bindTexture(gl.TEXTURE_2D, this.texels);
+    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32UI, TEXTURE_WIDTH, texels.length / 4 / TEXTURE_WIDTH,
+                  0, gl.RGBA_INTEGER, gl.UNSIGNED_INT, texels);
   }
 
   /** Uploads the order in which to draw them: `count` indices, padded to whole rows. */
@@ -81,16 +77,13 @@ class Renderer {
   }
 
   drawSplats(camera, width, height) {
-    const { gl, splat, ranges } = this;
-    const steps = (lower, upper, count) => (upper - lower) / count;
+    const { gl, splat, ranges, steps } = this;
     gl.useProgram(splat.program);
     gl.bindVertexArray(this.quads);
-    bindTexture(gl, 0, this.geometry);
-    bindTexture(gl, 1, this.colors);
-    gl.uniform1i(splat.uniform("geometry"), 0);
-    gl.uniform1i(splat.uniform("colors"), 1);
-    bindTexture(gl, 2, this.order);
-    gl.uniform1i(splat.uniform("order"), 2);
+    bindTexture(gl, 0, this.texels);
+    gl.uniform1i(splat.uniform("texels"), 0);
+    bindTexture(gl, 1, this.order);
+    gl.uniform1i(splat.uniform("order"), 1);
     gl.uniform1i(splat.uniform("count"), this.count);
     gl.uniform1i(splat.uniform("batch"), BATCH);
     gl.uniformMatrix4fv(splat.uniform("camera_from_world"), false, camera.cameraFromWorld());
@@ -99,9 +92,13 @@ class Renderer {
     gl.uniform2f(splat.uniform("depth_range"), camera.near, camera.far);
     gl.uniform3fv(splat.uniform("mean_lower"), ranges.lower);
     gl.uniform3fv(splat.uniform("mean_step"),
-                  ranges.lower.map((lower, i) => steps(lower, ranges.upper[i], 65535)));
+                  ranges.lower.map((lower, i) => (ranges.upper[i] - lower) / steps.means));
     gl.uniform2f(splat.uniform("log_scale"), ranges.logScaleLower,
-                 steps(ranges.logScaleLower, ranges.logScaleUpper, 255));
+                 (ranges.logScaleUpper - ranges.logScaleLower) / steps.logScales);
+    gl.uniform4fv(splat.uniform("reference"), ranges.reference);
+    gl.uniform1f(splat.uniform("turn_step"), 2 / steps.turns);
+    gl.uniform4f(splat.uniform("color_step"), 1 / steps.colors, 1 / steps.colors,
+                 1 / steps.colors, 1 / steps.opacities);
     gl.drawElementsInstanced(gl.TRIANGLES, 6 * BATCH, gl.UNSIGNED_SHORT, 0,
                              Math.ceil(this.count / BATCH));
   }

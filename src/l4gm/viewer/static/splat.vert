@@ -12,8 +12,7 @@ const float JACOBIAN_MARGIN = 0.3; // how far outside the picture the Jacobian s
 uniform usampler2D order;    // indices of Gaussians, farthest first
 uniform int count;
 uniform int batch;           // Gaussians in one instance
-uniform usampler2D geometry; // see decodeFrame
-uniform sampler2D colors;
+uniform usampler2D texels;   // see packFrame
 uniform mat4 camera_from_world;
 uniform vec4 intrinsics;     // fx, fy, cx, cy, pixels
 uniform vec2 size_px;
@@ -21,6 +20,9 @@ uniform vec2 depth_range;    // near, far
 uniform vec3 mean_lower;
 uniform vec3 mean_step;
 uniform vec2 log_scale;      // lower, step
+uniform vec4 reference;      // the rotation that others are counted from, w, x, y, z
+uniform float turn_step;
+uniform vec4 color_step;
 
 out vec2 offset;             // from the mean, in standard deviations along the quad's axes
 flat out vec4 color;         // red, green, blue, opacity
@@ -31,6 +33,10 @@ mat3 rotation_of(vec4 q) {   // w, x, y, z
     1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y + w * z), 2.0 * (x * z - w * y),
     2.0 * (x * y - w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z + w * x),
     2.0 * (x * z + w * y), 2.0 * (y * z - w * x), 1.0 - 2.0 * (x * x + y * y));
+}
+
+vec4 product(vec4 a, vec4 b) { // of quaternions
+  return vec4(a.x * b.x - dot(a.yzw, b.yzw), a.x * b.yzw + b.x * a.yzw + cross(a.yzw, b.yzw));
 }
 
 vec4 bytes_of(uint word) {
@@ -56,11 +62,10 @@ void main() {
   gl_Position = vec4(0.0, 0.0, 2.0, 1.0); // outside: nothing is drawn
   int rank = gl_InstanceID * batch + (gl_VertexID >> 2);
   if (rank >= count) return;
-  int width = textureSize(geometry, 0).x;
+  int width = textureSize(texels, 0).x;
   int index = int(texelFetch(order, ivec2(rank % width, rank / width), 0).r);
-  ivec2 texel = ivec2(index % width, index / width);
-  uvec4 words = texelFetch(geometry, texel, 0);
-  color = texelFetch(colors, texel, 0);
+  uvec4 words = texelFetch(texels, ivec2(index % width, index / width), 0);
+  color = bytes_of(words.w) * color_step;
 
   vec3 place = vec3(words.x & 65535u, words.x >> 16, words.y & 65535u);
   vec3 mean = (camera_from_world * vec4(mean_lower + mean_step * place, 1.0)).xyz;
@@ -68,7 +73,9 @@ void main() {
 
   vec3 scale_bytes = vec3((words.y >> 16) & 255u, words.y >> 24, words.z & 255u);
   vec3 scales = exp(log_scale.x + log_scale.y * scale_bytes);
-  vec4 quat = normalize(bytes_of(words.w) - 128.0);
+  vec3 turns = bytes_of(words.z).yzw * turn_step - 1.0; // axis times tan(angle / 4)
+  float square = dot(turns, turns);
+  vec4 quat = product(reference, vec4(1.0 - square, 2.0 * turns) / (1.0 + square));
   vec3 covariance = projected_covariance(mean, scales, quat);
 
   float middle = 0.5 * (covariance.x + covariance.z);
