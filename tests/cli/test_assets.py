@@ -19,7 +19,7 @@ from PIL import Image
 
 from l4gm.cli import view
 from l4gm.cli.assets import open_asset
-from l4gm.cli.turntable import Shot, film, frames_in_rounds, picture_count
+from l4gm.cli.turntable import Shot, film, frames_in_rounds, picture_count, shot_cameras
 from l4gm.files import load, save
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import orbit_cameras
@@ -99,6 +99,7 @@ def test_frames_start_over(stored: Path, sequence: GaussianSequence) -> None:
     [
         (Shot(path="fixed"), 3),
         (Shot(path="orbit"), 48),  # 4 s at 12 fps, already whole rounds of 3
+        (Shot(path="spiral"), 96),  # two turns
         (Shot(path="orbit", num_frames=5), 5),
     ],
 )
@@ -123,6 +124,81 @@ def test_film_with_alpha_composes_to_the_same(stored: Path) -> None:
     for white, cutout in zip(film(opened, shot), film(opened, shot, alpha=True), strict=True):
         color, alpha = cutout[:3], cutout[3:]
         torch.testing.assert_close(color * alpha + 1 - alpha, white, atol=1e-4, rtol=0)
+
+
+def test_spiral_climbs_and_turns_twice(stored: Path) -> None:
+    shot = Shot(path="spiral", elevation=-10, climb=40, num_frames=8)
+    got = shot_cameras(open_asset(stored), shot, 2, 5, 8)
+    expected = orbit_cameras([180, 270, 360], [0, 5, 10])
+    torch.testing.assert_close(got.world_from_camera, expected.world_from_camera)
+
+
+@pytest.mark.parametrize("one_for_all", [False, True])
+def test_input_cameras(tmp_path: Path, sequence: GaussianSequence, one_for_all: bool) -> None:
+    """Pictures as the input video's cameras see them, at the size asked for, round and round."""
+    cameras = orbit_cameras([20, 40, 60], 15, radius=1.2, size=256)
+    given = cameras[1] if one_for_all else cameras
+    save(GaussianSequence(sequence.gaussians, 12.0, given), tmp_path / "cat.safetensors")
+    opened = open_asset(tmp_path / "cat.safetensors")
+    pictures = list(film(opened, Shot(path="input", size=24, num_frames=5)))
+    for index in (0, 2, 4):
+        camera = cameras[1:2] if one_for_all else cameras[index % 3 : index % 3 + 1]
+        truth = render(sequence.gaussians[index % 3], camera.resized(24)).image[0].clamp(0, 1)
+        torch.testing.assert_close(pictures[index], truth, atol=1e-5, rtol=0)
+
+
+def test_supersampling_is_the_mean_of_a_larger_picture(stored: Path) -> None:
+    opened = open_asset(stored)
+    (large, *_), (small, *_) = (
+        list(film(opened, Shot(path="fixed", size=size, supersampling=by), alpha=True))
+        for size, by in ((48, 1), (24, 2))
+    )
+    mean = (large[:3] * large[3:]).reshape(3, 24, 2, 24, 2).mean((2, 4))
+    torch.testing.assert_close(small[:3] * small[3:], mean, atol=1e-4, rtol=0)
+
+
+def test_depth_and_alpha_of_a_wall(tmp_path: Path) -> None:
+    """An opaque sheet at z = 0.25 lies 1.25 from the camera: (2.5 - 1.25) / (2.5 - 0.5)."""
+    side = torch.linspace(-0.3, 0.3, 20)
+    x, y = (axis.reshape(-1) for axis in torch.meshgrid(side, side, indexing="xy"))
+    gaussians = Gaussians(
+        means=torch.stack([x, y, torch.full_like(x, 0.25)], -1),
+        quats=torch.tensor([[1.0, 0, 0, 0]]).expand(400, 4),
+        scales=torch.full((400, 3), 0.03),
+        opacities=torch.full((400,), 0.99),
+        colors=torch.rand(400, 3, generator=torch.Generator().manual_seed(0)),
+    )
+    save(gaussians, tmp_path / "wall.ply")
+    opened = open_asset(tmp_path / "wall.ply")
+    (depth,) = film(opened, Shot(path="fixed", size=32, layer="depth"))
+    (alpha,) = film(opened, Shot(path="fixed", size=32, layer="alpha"))
+    assert depth[:, 16, 16].tolist() == pytest.approx([0.625] * 3, abs=0.002)
+    assert alpha[0, 16, 16] > 0.99
+    assert depth[0, 0, 0] == alpha[0, 0, 0] == 0
+    assert depth[0][depth[0] > 0].min() > 0.62
+
+
+def test_render_gif(run: Callable, stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "orbit.gif"
+    arguments = ("--size", "32", "--frames", "7", "--device", "cpu", "--supersampling", "2")
+    assert run("render", stored, "-o", out, *arguments).code == 0
+    with Image.open(out) as picture:
+        assert (picture.n_frames, picture.size, picture.info["loop"]) == (7, (32, 32), 0)
+        durations = []
+        for index in range(7):
+            picture.seek(index)
+            durations.append(picture.info["duration"])
+    assert set(durations) <= {80, 90}  # 12 a second is 83.3 ms
+    assert sum(durations) == 580
+
+
+def test_render_depth_pictures(run: Callable, stored: Path, tmp_path: Path) -> None:
+    out = tmp_path / "depth"
+    arguments = ("--path", "fixed", "--size", "32", "--layer", "depth", "--device", "cpu")
+    assert run("render", stored, "-o", out, *arguments).code == 0
+    with Image.open(out / "frame_0000.png") as picture:
+        assert picture.mode == "I;16"
+        assert 20000 < np.array(picture).max() < 65536
 
 
 def test_render_video(run: Callable, asset: Path, tmp_path: Path) -> None:
@@ -150,7 +226,12 @@ def test_render_pictures(run: Callable, stored: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (("-o", "x.gif"), ".gif"),
+        (("-o", "x.avi"), ".avi"),
+        (("-o", "x.gif", "--alpha"), "transparency"),
+        (("-o", "x", "--alpha", "--layer", "depth"), "--layer depth"),
+        (("-o", "x.mp4", "--supersampling", "0"), "--supersampling"),
+        (("-o", "x.mp4", "--size", "4096", "--supersampling", "4"), "--supersampling 4"),
+        (("-o", "x.mp4", "--path", "input"), "cameras"),
         (("-o", "x.mp4", "--alpha"), "transparency"),
         (("-o", "x.mp4", "--size", "0"), "--size"),
         (("-o", "x.mp4", "--frames", "-1"), "--frames"),

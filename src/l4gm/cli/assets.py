@@ -12,6 +12,7 @@ from l4gm.errors import InputError
 if TYPE_CHECKING:
     from l4gm.gaussians.orientation import Up
     from l4gm.gaussians.types import Gaussians, GaussianSequence
+    from l4gm.geometry.cameras import Cameras
 
 SEQUENCE_NAME = "sequence.safetensors"
 
@@ -26,6 +27,7 @@ class Asset:
         num_frames, num_gaussians: T and N.
         fps: frames per second.
         frames: (start, stop) -> Gaussians [stop - start, N].
+        cameras: the input video's cameras, [T] or [], if the asset holds them.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class Asset:
     num_gaussians: int
     fps: float
     frames: Callable[[int, int], Gaussians]
+    cameras: Cameras | None = None
 
     def pieces(self, length: int = 16) -> Iterator[tuple[int, Gaussians]]:
         """(index of the first frame, Gaussians [at most length, N]) over all frames."""
@@ -44,7 +47,7 @@ class Asset:
         """All frames at once."""
         from l4gm.gaussians.types import GaussianSequence
 
-        return GaussianSequence(self.frames(0, self.num_frames), self.fps)
+        return GaussianSequence(self.frames(0, self.num_frames), self.fps, self.cameras)
 
     @property
     def size_bytes(self) -> int:
@@ -89,6 +92,7 @@ def open_asset(path: Path, *, fps: float | None = None, up: Up = "y") -> Asset:
             info.num_gaussians,
             info.fps,
             lambda start, stop: read_frames(inner, start, stop),
+            info.cameras,
         )
     if path.suffix.lower() == SUFFIX and path.is_file():
         compact = read_compact_info(path)

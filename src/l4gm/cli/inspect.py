@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from l4gm.cli.usage import CommonOptions
+from l4gm.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,7 @@ EXAMPLES = """
 l4gm inspect out/cat                       # a result of reconstruct
 l4gm inspect out/cat/frame_0000.ply
 l4gm inspect out/cat/sequence.safetensors --json
+l4gm inspect out/cat --html cat.html       # pictures and charts on one page
 """
 
 VISIBLE_OPACITY = 0.05  # bounds of what can be seen leave out fainter Gaussians
@@ -38,13 +40,20 @@ class Options(CommonOptions):
     """Frames per second of a folder of frames that does not say."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print JSON instead of a table."""
+    html: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Also write a page: frames from four sides, histograms, counts by frame."""
 
 
 def run(options: Options) -> None:
     """Print the figures."""
     from l4gm.cli.assets import open_asset
 
-    figures = measure(open_asset(options.asset, fps=options.fps))
+    if options.html is not None and options.html.suffix.lower() != ".html":
+        raise InputError(f"{options.html}: --html writes a page; give a name that ends in .html")
+    asset = open_asset(options.asset, fps=options.fps)
+    figures = measure(asset)
+    if options.html is not None:
+        _write_page(options.html, asset, figures)
     if options.json:
         print(json.dumps(figures, indent=1))
         return
@@ -52,6 +61,19 @@ def run(options: Options) -> None:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
+
+
+def _write_page(path: Path, asset: Asset, figures: dict[str, Any]) -> None:
+    from l4gm.cli.inspect_page import write_inspection
+    from l4gm.cli.progress import Progress
+
+    with Progress() as progress:
+        write_inspection(
+            path,
+            asset,
+            _rows(figures),
+            on_picture=lambda done, total: progress("draw", done, total),
+        )
 
 
 def measure(asset: Asset) -> dict[str, Any]:

@@ -180,9 +180,7 @@ def _encode_thinned(
     return step, texts
 
 
-def _encode_within(
-    frames: Iterable[Gaussians], ranges: Quantization, max_bytes: int
-) -> list[str]:
+def _encode_within(frames: Iterable[Gaussians], ranges: Quantization, max_bytes: int) -> list[str]:
     """Base64 texts of as many frames as fit, and of at least one."""
     texts: list[str] = []
     size = 0
