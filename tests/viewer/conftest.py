@@ -101,6 +101,11 @@ class Browser:
         }
         self.call("POST", f"{self.session}/actions", {"actions": [source]})
 
+    def cdp(self, command: str, parameters: dict[str, Any] | None = None) -> Any:
+        """A command of the DevTools protocol."""
+        body = {"cmd": command, "params": parameters or {}}
+        return self.call("POST", f"{self.session}/goog/cdp/execute", body)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("GET", f"{self.session}/screenshot")))
 
@@ -148,6 +153,14 @@ def chromedriver() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser(chromedriver: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A browser window for the whole test run."""
+    window = Browser(chromedriver, tmp_path_factory.mktemp("profile"))
+    yield window
+    window.quit()
+
+
+@pytest.fixture
+def fresh_browser(chromedriver: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A window of its own, whose processes have done nothing yet."""
     window = Browser(chromedriver, tmp_path_factory.mktemp("profile"))
     yield window
     window.quit()

@@ -269,3 +269,153 @@ def test_damaged_frame_gives_a_message(browser: Any, tmp_path: Path, creature: C
     wait_until(browser, "!document.getElementById('message').hidden")
     text = browser.run("return document.getElementById('message').textContent")
     assert "cannot be shown" in text
+
+
+def test_frames_in_any_order(browser: Any, tmp_path: Path, creature: Creature) -> None:
+    """Frames are stored as differences in groups of eight: each is right, wherever one comes from."""
+    sequence = creature(frames=19, count=300)
+    write_player(tmp_path / "a.html", sequence, title="cat", autoplay=False)
+    browser.open(tmp_path / "a.html")
+    assert browser.run("return await l4gm.ready")
+    set_camera(browser, POSES[0])
+    pictures = {}
+    for frame in (18, 3, 8, 7, 16, 15, 0, 18):
+        browser.run("await l4gm.seek(arguments[0])", frame)
+        expected = expected_picture(sequence.gaussians[frame], POSES[0], 64)
+        pictures[frame] = capture(browser, 64)
+        assert psnr(pictures[frame], expected) > 44
+    assert psnr(pictures[7], pictures[8]) < 35  # other frames are other pictures
+    assert problems(browser) == []
+
+
+def test_video_shows_the_very_frame(opened: Any) -> None:
+    """Frame k of the tiny video is a grey of 40 k; what is shown beside frame k is no other."""
+    wait_until(opened, "document.getElementById('video').readyState >= 2")
+    for frame in (3, 0, 4, 1, 2):
+        level = opened.run(
+            """
+            const video = document.getElementById("video");
+            await l4gm.seek(arguments[0]);
+            const wanted = (arguments[0] + 0.5) / 8;
+            while (video.seeking || Math.abs(video.currentTime - wanted) > 0.05) {
+              await new Promise(requestAnimationFrame);
+            }
+            const canvas = new OffscreenCanvas(8, 8);
+            const context = canvas.getContext("2d");
+            context.drawImage(video, 0, 0, 8, 8);
+            return context.getImageData(4, 4, 1, 1).data[1];
+            """,
+            frame,
+        )
+        assert level == pytest.approx(40 * frame, abs=8)
+
+
+def test_more_keys(opened: Any) -> None:
+    opened.press(".")
+    wait_until(opened, "l4gm.frame === 4")
+    opened.press(",")
+    wait_until(opened, "l4gm.frame === 0")
+    shown = "document.getElementById('video').getBoundingClientRect().width > 0"
+    assert opened.run(f"return {shown}")
+    opened.press("v")
+    assert not opened.run(f"return {shown}")
+    opened.press("v")
+    assert opened.run(f"return {shown}")
+    opened.press("l")
+    wait_until(opened, "document.getElementById('loop').getAttribute('aria-pressed') === 'false'")
+    opened.press("f")
+    wait_until(opened, "document.fullscreenElement")
+    opened.press("f")
+    wait_until(opened, "!document.fullscreenElement")
+
+
+def test_speed(opened: Any) -> None:
+    """At a tenth of the speed, four frames of an eighth of a second take five seconds."""
+    moved = opened.run(
+        """
+        const select = document.getElementById("speed");
+        select.value = "0.1";
+        select.dispatchEvent(new Event("change"));
+        l4gm.player.clock.playing = true;
+        const clock = l4gm.player.clock;
+        const before = clock.position;
+        clock.advance(1.25);
+        const moved = clock.position - before;
+        l4gm.pause();
+        return moved;
+        """
+    )
+    assert moved == pytest.approx(1.0)
+
+
+def test_touch(opened: Any) -> None:
+    x, y, width = opened.run(
+        "const r = document.getElementById('canvas').getBoundingClientRect();"
+        "return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2), r.width]"
+    )
+
+    def finger(name: str, *places: tuple[int, int]) -> dict[str, Any]:
+        moves = [{"type": "pointerMove", "x": px, "y": py} for px, py in places]
+        down, up = {"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}
+        return {
+            "type": "pointer",
+            "id": name,
+            "parameters": {"pointerType": "touch"},
+            "actions": [moves[0], down, *moves[1:], up],
+        }
+
+    def touch(*fingers: dict[str, Any]) -> dict[str, Any]:
+        opened.call("POST", f"{opened.session}/actions", {"actions": list(fingers)})
+        return opened.run("return l4gm.camera")
+
+    turned = touch(finger("one", (x, y), (x + 25, y)))
+    assert turned["azimuth"] == pytest.approx(-10)
+    assert turned["radius"] == 1.5
+    # Two fingers go apart from 20 to 60 pixels: three times as near, and nothing else.
+    pinched = touch(
+        finger("one", (x - 10, y), (x - 30, y)),
+        finger("two", (x + 10, y), (x + 30, y)),
+    )
+    assert pinched["radius"] == pytest.approx(1.5 / 3, rel=0.1)
+    assert pinched["azimuth"] == pytest.approx(-10)
+    # Together to the right: the object follows them.
+    moved = touch(
+        finger("one", (x - 10, y), (x + 10, y)),
+        finger("two", (x + 10, y), (x + 30, y)),
+    )
+    assert moved["radius"] == pytest.approx(pinched["radius"], rel=0.1)
+    assert moved["target"][0] < pinched["target"][0] - 0.01
+    assert opened.run("return document.querySelector('.stage').classList.contains('touched')")
+
+
+def test_a_reset_graphics_device_comes_back(opened: Any, creature: Creature) -> None:
+    set_camera(opened, POSES[1])
+    opened.run(
+        """
+        const device = l4gm.player.gl.getExtension("WEBGL_lose_context");
+        const hidden = () => document.getElementById("message").hidden;
+        const until = async (check) => { while (!check()) await new Promise(requestAnimationFrame); };
+        device.loseContext();
+        await until(() => !hidden());
+        device.restoreContext();
+        await until(() => hidden() && l4gm.frame === 0);
+        """
+    )
+    expected = expected_picture(creature().gaussians[0], POSES[1], 128)
+    assert psnr(capture(opened, 128), expected) > 45
+    told = [message for message in problems(opened) if "CONTEXT_LOST" not in message]
+    assert told == []
+
+
+@pytest.mark.slow
+def test_opens_quickly(fresh_browser: Any, tmp_path: Path, creature: Creature) -> None:
+    """48 frames of 16,384 Gaussians: less than 3 s of the processor until the page can be used."""
+    write_player(tmp_path / "a.html", creature(48, 16384), title="cat", autoplay=False)
+    fresh_browser.cdp("Performance.enable", {"timeDomain": "threadTicks"})
+    fresh_browser.open(tmp_path / "a.html")
+    assert fresh_browser.run("return await l4gm.ready")
+    metrics = fresh_browser.cdp("Performance.getMetrics")["metrics"]
+    seconds = {metric["name"]: metric["value"] for metric in metrics}
+    assert 0 < seconds["ThreadTime"] < 1  # of the thread that answers the visitor
+    assert 0 < seconds["ProcessTime"] < 3
+    assert problems(fresh_browser) == []

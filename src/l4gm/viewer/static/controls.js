@@ -6,10 +6,7 @@ class Controls {
     this.clock = player.clock;
     this.scrubber = byId("scrubber");
     this.scrubber.max = String(this.clock.frameCount - 1);
-    this.scrubber.addEventListener("input", () => {
-      this.clock.playing = false;
-      this.clock.seek(Number(this.scrubber.value));
-    });
+    this.scrubber.addEventListener("input", () => this.goTo(Number(this.scrubber.value)));
     byId("play").addEventListener("click", () => this.clock.toggle());
     byId("back").addEventListener("click", () => this.clock.step(-1));
     byId("forth").addEventListener("click", () => this.clock.step(1));
@@ -19,15 +16,25 @@ class Controls {
       target.blur();
     });
     byId("background").addEventListener("input", ({ target }) => player.setBackground(target.value));
+    byId("beside").addEventListener("click", () => this.toggleVideo());
     byId("home").addEventListener("click", () => this.goHome());
     byId("fullscreen").addEventListener("click", () => this.toggleFullscreen());
-    new Gestures(player.canvas, player.camera, () => (player.dirty = true));
+    byId("fullscreen").hidden = !document.fullscreenEnabled; // iPhones have none
+    new Gestures(player.canvas, player.camera, () => {
+      player.dirty = true;
+      player.stage.classList.add("touched"); // the hint has done its work
+    });
     window.addEventListener("keydown", (event) => this.key(event));
     // A button clicked with the mouse gives the space bar back to play and pause.
     document.addEventListener("click", ({ target, detail }) => {
       if (detail > 0 && target.closest("button")) target.closest("button").blur();
     });
     this.text = "";
+  }
+
+  goTo(frame) {
+    this.clock.playing = false;
+    this.clock.seek(frame);
   }
 
   goHome() {
@@ -38,6 +45,11 @@ class Controls {
   toggleFullscreen() {
     if (document.fullscreenElement) document.exitFullscreen();
     else document.documentElement.requestFullscreen().catch(() => {});
+  }
+
+  toggleVideo() {
+    const hidden = document.body.classList.toggle("no-video");
+    byId("beside").setAttribute("aria-pressed", String(!hidden));
   }
 
   key(event) {
@@ -58,8 +70,11 @@ class Controls {
       ArrowRight: () => clock.step(1),
       ArrowUp: () => player.camera.zoom(0.9),
       ArrowDown: () => player.camera.zoom(1 / 0.9),
+      ",": () => this.goTo(0),
+      ".": () => this.goTo(clock.frameCount - 1),
       Home: () => this.goHome(),
       l: () => (clock.loop = !clock.loop),
+      v: () => this.toggleVideo(),
       f: () => this.toggleFullscreen(),
     };
   }

@@ -42,12 +42,17 @@ class Frames {
     });
   }
 
+  /** The renderer holds no frame any more. */
+  forgetUploaded() {
+    this.uploaded = -1;
+  }
+
   receive(message) {
     if (message.type === "failed") {
       this.onFailed(message.message);
     } else {
       this.busy = false;
-      this.uploaded = message.index;
+      if (message.texels) this.uploaded = message.index;
       this.onSorted(message);
     }
   }

@@ -10,16 +10,14 @@ function showMessage(text) {
 
 class Player {
   constructor(gl) {
+    this.gl = gl;
     this.canvas = gl.canvas;
+    this.stage = gl.canvas.parentElement;
     this.pace = new Pace();
     this.drawnAt = null; // when the picture was begun that the device has not yet finished
     this.clock = new Clock(header.frames, header.fps);
     this.camera = new OrbitCamera(header.home);
-    const sources = {};
-    for (const name of ["splat.vert", "splat.frag", "screen.vert", "screen.frag"]) {
-      sources[name] = byId(name).textContent;
-    }
-    this.renderer = new Renderer(gl, sources, header);
+    this.makeRenderer();
     this.frames = new Frames(header, byId("worker").textContent, {
       onSorted: (sorted) => this.receive(sorted),
       onFailed: (message) => showMessage(`This animation cannot be shown: ${message}`),
@@ -35,6 +33,28 @@ class Player {
     this.controls = new Controls(this);
     new ResizeObserver(() => (this.dirty = true)).observe(this.canvas);
     requestAnimationFrame((now) => this.tick(now));
+  }
+
+  makeRenderer() {
+    const sources = {};
+    for (const name of ["splat.vert", "splat.frag", "screen.vert", "screen.frag"]) {
+      sources[name] = byId(name).textContent;
+    }
+    this.renderer = new Renderer(this.gl, sources, header);
+  }
+
+  /** The graphics device was reset: all that was on it is gone. */
+  loseContext() {
+    this.shown = -1;
+    showMessage("The graphics device was reset. If the picture does not come back, load the page " +
+                "again.");
+  }
+
+  restoreContext() {
+    this.makeRenderer();
+    this.frames.forgetUploaded();
+    this.sortedFor = "";
+    byId("message").hidden = true;
   }
 
   /** What the drawing order depends on. */
@@ -59,9 +79,11 @@ class Player {
   }
 
   receive({ index, order, count, texels }) {
+    if (!texels && this.shown !== index) return; // asked for before the device was reset
     if (texels) this.renderer.setFrame(texels);
     this.renderer.setOrder(order, count);
     this.shown = index;
+    this.stage.classList.add("ready");
     this.sortedFor = this.pending;
     this.dirty = true;
     if (this.sortedFor !== this.key()) return;
@@ -172,10 +194,12 @@ function start() {
                 "the page in a current Chrome, Edge, Firefox or Safari.");
     return { ready: Promise.resolve(false) };
   }
-  canvas.addEventListener("webglcontextlost", () => {
-    showMessage("The graphics device was reset. Load the page again.");
-  });
   const player = new Player(gl);
+  canvas.addEventListener("webglcontextlost", (event) => {
+    event.preventDefault(); // asks for it back
+    player.loseContext();
+  });
+  canvas.addEventListener("webglcontextrestored", () => player.restoreContext());
   const surface = publicSurface(player);
   surface.ready = player.settled().then(() => {
     if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches && header.autoplay) {
