@@ -43,6 +43,7 @@ HEAVY = {
     "cv2": {"l4gm.datagen.motion"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
+    "gradio": {"l4gm.cli.app_page"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
     "transformers": {"l4gm.multiview.imagedream_parts"},

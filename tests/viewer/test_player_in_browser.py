@@ -272,7 +272,7 @@ def test_damaged_frame_gives_a_message(browser: Any, tmp_path: Path, creature: C
 
 
 def test_frames_in_any_order(browser: Any, tmp_path: Path, creature: Creature) -> None:
-    """Frames are stored as differences in groups of eight: each is right, wherever one comes from."""
+    """Frames are differences in groups of eight: each is right, wherever one comes from."""
     sequence = creature(frames=19, count=300)
     write_player(tmp_path / "a.html", sequence, title="cat", autoplay=False)
     browser.open(tmp_path / "a.html")
@@ -349,9 +349,9 @@ def test_speed(opened: Any) -> None:
 
 
 def test_touch(opened: Any) -> None:
-    x, y, width = opened.run(
+    x, y = opened.run(
         "const r = document.getElementById('canvas').getBoundingClientRect();"
-        "return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2), r.width]"
+        "return [Math.round(r.x + r.width / 2), Math.round(r.y + r.height / 2)]"
     )
 
     def finger(name: str, *places: tuple[int, int]) -> dict[str, Any]:
@@ -394,7 +394,9 @@ def test_a_reset_graphics_device_comes_back(opened: Any, creature: Creature) -> 
         """
         const device = l4gm.player.gl.getExtension("WEBGL_lose_context");
         const hidden = () => document.getElementById("message").hidden;
-        const until = async (check) => { while (!check()) await new Promise(requestAnimationFrame); };
+        const until = async (check) => {
+          while (!check()) await new Promise(requestAnimationFrame);
+        };
         device.loseContext();
         await until(() => !hidden());
         device.restoreContext();

@@ -49,6 +49,7 @@ EXTRAS = (
     Extra("cuda", ("gsplat",), "the fast rasterizer on NVIDIA GPUs"),
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
     Extra("usd", ("usd-core",), "reading and writing USD"),
+    Extra("app", ("gradio",), "the page that takes videos, l4gm app"),
     Extra(
         "data",
         ("pyarrow", "fsspec", "opencv-python-headless"),

@@ -34,6 +34,7 @@ VERBS = {
     "render": "draw an animated object as a video or as pictures",
     "export": "write an animated object in another format",
     "inspect": "say what an asset holds",
+    "app": "serve a page that turns videos into animated objects",
     "train": "train a network",
     "evaluate": "measure how good results are",
     "data": "make training data",

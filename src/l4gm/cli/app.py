@@ -1,0 +1,55 @@
+"""`l4gm app`: a page in the browser that takes videos and shows the objects made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from l4gm.cli.reconstruct import DEFAULT_MAX_FRAMES
+from l4gm.cli.usage import CommonOptions, positive
+from l4gm.errors import InputError
+
+EXAMPLES = """
+l4gm app                                  # then open the printed address, on this machine
+l4gm app --port 8000 --no-browser
+l4gm app --model my_weights --folder out/app
+l4gm app --host 0.0.0.0                   # whoever reaches this machine may use it
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CommonOptions):
+    """Where to serve it, and what it reconstructs with."""
+
+    host: str = "127.0.0.1"
+    """Address to serve on; by default this machine alone reaches it."""
+    port: int = 0
+    """Port to serve on; 0 takes a free one."""
+    browser: bool = True
+    """Open the browser."""
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Keep results here; by default they are gone when the app ends."""
+    model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
+    """As of `l4gm reconstruct`."""
+    max_frames: int = DEFAULT_MAX_FRAMES
+    """Leave out what comes after this many frames."""
+    device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """auto, cpu, cuda or mps."""
+
+
+def run(options: Options) -> None:
+    """Serve the app until interrupted."""
+    positive("--max-frames", options.max_frames)
+    if not 0 <= options.port < 65536:
+        raise InputError(f"--port {options.port}: expected 0 to 65535")
+    if find_spec("gradio") is None:
+        raise InputError(
+            'the app needs the package gradio, which is not installed: pip install "l4gm[app]"'
+        )
+    from l4gm.cli.app_page import serve
+
+    serve(options)
