@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
@@ -39,7 +39,6 @@ from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.viewer.player import write_player
 
 if TYPE_CHECKING:
-    from l4gm.cli.progress import Progress
     from l4gm.cli.reconstruct import Options
 
 logger = logging.getLogger(__name__)
@@ -57,7 +56,9 @@ class Reconstruction:
         progress: called with (stage, done, total).
     """
 
-    def __init__(self, options: Options, folder: Path, progress: Progress) -> None:
+    def __init__(
+        self, options: Options, folder: Path, progress: Callable[[str, int, int], None]
+    ) -> None:
         self.options = options
         self.folder = folder
         self.progress = progress
