@@ -215,8 +215,8 @@ class _Rasterize(torch.autograd.Function):
 def _camera_rows(cameras: Cameras, num_frames: int) -> np.ndarray:
     """[num_frames, C, CAMERA_SIZE] float64; the columns are named in `kernels.records`."""
     shape = (num_frames, cameras.shape[-1])
-    pose = cameras.world_from_camera.detach().to("cpu", torch.float64).contiguous()
-    intrinsics = cameras.intrinsics.detach().to("cpu", torch.float64).contiguous()
+    pose = cameras.world_from_camera.detach().cpu().double().contiguous()
+    intrinsics = cameras.intrinsics.detach().cpu().double().contiguous()
     rows = np.empty((shape[0] * shape[1], rec.CAMERA_SIZE))
     fill_camera_rows(
         pose.numpy().reshape(-1, 4, 4), intrinsics.numpy().reshape(-1, 3, 3),

@@ -35,8 +35,11 @@ def render_gsplat(
         )
     if gaussians.means.numel() == 0 or cameras.shape.numel() == 0:  # gsplat refuses empty batches
         size = (cameras.height, cameras.width)
-        image = background.float()[:, None, None].expand(*cameras.shape, 3, *size)
-        return image, torch.zeros(*cameras.shape, 1, *size, device=device)
+        # What is not there has a gradient all the same: an empty one.
+        nothing = sum(t.float().sum() for t in (gaussians.means, gaussians.quats, gaussians.scales,
+                                         gaussians.opacities, gaussians.colors)) * 0  # fmt: skip
+        image = background.float()[:, None, None].expand(*cameras.shape, 3, *size) + nothing
+        return image, torch.zeros(*cameras.shape, 1, *size, device=device) + nothing
     from gsplat import rasterization
 
     images, alphas, _ = rasterization(

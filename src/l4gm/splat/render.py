@@ -6,7 +6,9 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
+from l4gm.splat.checks import check_finite, sum_of_all
 
 # (Gaussians [...], Cameras [..., C], background [3]) -> (image, alpha), as in RenderOutput.
 _Backend = Callable[[Gaussians, Cameras, Tensor], tuple[Tensor, Tensor]]
@@ -23,8 +26,19 @@ _Backend = Callable[[Gaussians, Cameras, Tensor], tuple[Tensor, Tensor]]
 _BACKENDS = {
     "reference": ("l4gm.splat.reference", "render_reference"),
     "cpu": ("l4gm.splat.cpu", "render_cpu"),
+    "triton": ("l4gm.splat.triton_backend", "render_triton"),
     "gsplat": ("l4gm.splat.gsplat_backend", "render_gsplat"),
 }
+
+# Backends that need a package beyond the core: its least version, and where it comes from.
+_PACKAGES = {
+    "triton": ((3, 6), 'it comes with torch for CUDA; else install it with pip install "triton>=3.6"'),
+    "gsplat": ((1, 5), 'install it with pip install "l4gm[cuda]"'),
+}
+
+# What "auto" takes on a GPU, the first that is there. Not by measurement yet: by the instructions
+# of its compiled loops triton should be the faster one, and it alone needs no compiler at first use.
+_CUDA_PREFERENCE = ("triton", "gsplat")
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ def render(
         cameras: [..., C], or [C] to be used for all leading dimensions. Nothing nearer than `near`
             or farther than `far` is drawn.
         background: one value for all channels, or a tensor [3].
-        backend: "reference" (slow, any device and dtype), "cpu", "gsplat" (CUDA, optional), or
+        backend: "reference" (slow, any device and dtype), "cpu", "triton" or "gsplat" (CUDA), or
             "auto", the fastest there is for the device of the Gaussians.
 
     Returns:
@@ -66,18 +80,20 @@ def render(
 
     Raises:
         ValueError: if shapes do not fit, a value is not finite, or there is no such backend.
-        InputError: if the backend is not installed.
+        InputError: if the backend is not installed, or cannot work on the device.
     """
     cameras = _expand_cameras(cameras, gaussians.shape)
-    _check_finite(gaussians, cameras)
     color = _background_color(background, gaussians.means)
-    draw = _load_backend(_choose_backend(backend, gaussians.device))
+    name = _choose_backend(backend, gaussians.device)
+    draw = _load_backend(name)
+    if name != "triton":  # which looks at the sum when it has to wait for the GPU anyway
+        check_finite(gaussians, cameras, color, float(sum_of_all(gaussians, cameras, color)))
     return RenderOutput(*draw(gaussians, cameras, color))
 
 
 def available_backends() -> list[str]:
     """Names that `render` can use on this machine, whatever the device."""
-    return [name for name in _BACKENDS if name != "gsplat" or _has_gsplat()]
+    return [name for name in _BACKENDS if _is_installed(name)]
 
 
 def _expand_cameras(cameras: Cameras, lead: torch.Size) -> Cameras:
@@ -105,43 +121,16 @@ def _background_color(background: float | Tensor, like: Tensor) -> Tensor:
         color = color.expand(3)
     if color.shape != (3,):
         raise ValueError(f"background must be one value or [3], got {list(color.shape)}")
-    if not bool(torch.isfinite(color).all()):
-        raise ValueError("background holds a value that is not finite (NaN or infinity)")
     return color
-
-
-def _check_finite(gaussians: Gaussians, cameras: Cameras) -> None:
-    named = {
-        "means": gaussians.means,
-        "quats": gaussians.quats,
-        "scales": gaussians.scales,
-        "opacities": gaussians.opacities,
-        "colors": gaussians.colors,
-        "world_from_camera": cameras.world_from_camera,
-        "intrinsics": cameras.intrinsics,
-    }
-    # A sum shows any NaN or infinity in one pass; only then is it worth looking closer. The sums
-    # are added up before any is read, so that a GPU is waited for once.
-    with torch.no_grad():
-        total = torch.zeros((), device=gaussians.device)
-        for tensor in named.values():
-            total += tensor.sum().to(total.device)
-        if math.isfinite(float(total)):
-            return
-    for name, tensor in named.items():
-        bad = ~torch.isfinite(tensor.detach())
-        if bool(bad.any()):
-            raise ValueError(
-                f"{name} {list(tensor.shape)} holds {int(bad.sum())} values that are not finite "
-                "(NaN or infinity)"
-            )
 
 
 def _choose_backend(name: str, device: torch.device) -> str:
     """The backend that a name means on a device."""
     if name == "auto":
-        if device.type == "cuda" and _has_gsplat():
-            return "gsplat"
+        if device.type == "cuda":
+            for candidate in _CUDA_PREFERENCE:
+                if _is_installed(candidate):
+                    return candidate
         if device.type != "cpu":
             _note_fallback(device.type)
         return "cpu"
@@ -159,21 +148,32 @@ def _note_fallback(device_type: str) -> None:
     """Say once per kind of device that rendering happens elsewhere."""
     if device_type not in _noted:
         _noted.add(device_type)
-        hint = '; for CUDA install "l4gm[cuda]"' if device_type == "cuda" else ""
+        hint = '; for CUDA install "triton>=3.6"' if device_type == "cuda" else ""
         logging.getLogger(__name__).warning(
             "no rendering backend for %s here: rendering on the CPU%s", device_type, hint
         )
 
 
 def _load_backend(name: str) -> _Backend:
-    if name == "gsplat" and not _has_gsplat():
+    if not _is_installed(name):
+        least, source = _PACKAGES[name]
         raise InputError(
-            'backend "gsplat" is not installed: expected the package gsplat 1.5 or later; '
-            'install it with pip install "l4gm[cuda]"'
+            f'backend "{name}" is not installed: expected the package {name} '
+            f"{least[0]}.{least[1]} or later; {source}"
         )
     module, function = _BACKENDS[name]
     return getattr(import_module(module), function)
 
 
-def _has_gsplat() -> bool:
-    return find_spec("gsplat") is not None
+@cache
+def _is_installed(name: str) -> bool:
+    """Whether the package that a backend needs is there, in a version that it can use."""
+    if name not in _PACKAGES:
+        return True
+    if find_spec(name) is None:
+        return False
+    try:
+        found = version(name).split(".")[:2]
+    except PackageNotFoundError:  # under another name, as where others build it
+        return True
+    return tuple(map(int, found)) >= _PACKAGES[name][0]
