@@ -121,6 +121,11 @@ def may_import_numba(module: str) -> bool:
     return "kernels" in parts or parts[-1].endswith("_kernels")
 
 
+def may_import_triton(module: str) -> bool:
+    """Triton is for its backend: the module and the package of kernels that are named after it."""
+    return any(part.startswith("triton_") for part in module.split("."))
+
+
 def test_imports_go_downwards_only() -> None:
     faults = [
         f"{importer}:{line}: {fault}"
@@ -159,6 +164,8 @@ def test_heavy_packages_are_imported_in_one_module_each() -> None:
         package = module.split(".")[0]
         if package == "numba" and not may_import_numba(importer):
             faults.append(f"{importer}:{line}: numba outside a kernels module")
+        if package == "triton" and not may_import_triton(importer):
+            faults.append(f"{importer}:{line}: triton outside its backend")
         if package in HEAVY and importer not in HEAVY[package]:
             faults.append(f"{importer}:{line}: {package} belongs in {sorted(HEAVY[package])}")
         if package in UNUSED:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
 import torch
 
+from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.splat.render import RenderOutput, available_backends, render
 
+render_module = sys.modules["l4gm.splat.render"]  # the package has the function under its name
+
 PARAMETERS = ("means", "quats", "scales", "opacities", "colors")
 BACKGROUND = (0.2, 0.5, 1.0)
 
-# (device, largest difference of a pixel, relative L2 of a gradient, pixels that may flip)
-_EXACT = ("cpu", 1e-5, 5e-6, 0.002)
-_CUDA = ("cuda", 1e-4, 1e-3, 0.01)
+# Triton's interpreter computes what is masked away, too.
+pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+
+# (largest difference of a pixel, relative L2 of a gradient, pixels that may flip)
+_EXACT = (1e-5, 5e-6, 0.002)
+_FLOAT32 = (1e-4, 1e-3, 0.01)  # of a projection in float32
+# (backend, device, every how many-th Gaussian of a scene, bounds): the interpreter is slow.
 BACKENDS = [
-    pytest.param("cpu", *_EXACT, id="cpu"),
-    pytest.param("gsplat", *_CUDA, id="gsplat", marks=pytest.mark.gpu),
+    pytest.param("cpu", "cpu", 1, _EXACT, id="cpu"),
+    pytest.param("triton", "cpu", 6, _EXACT, id="triton interpreted"),
+    pytest.param("triton", "cuda", 1, _EXACT, id="triton", marks=pytest.mark.gpu),
+    pytest.param("gsplat", "cuda", 1, _FLOAT32, id="gsplat", marks=pytest.mark.gpu),
 ]
+
+# Those that can work on the CPU, for what is not a matter of numbers.
+ON_CPU = ["reference", "cpu", "triton"]
 
 
 def _leaves(
@@ -39,18 +52,28 @@ def _gradients(
     return [g.double().cpu() for g in torch.autograd.grad(loss, inputs)]
 
 
-@pytest.mark.parametrize(("backend", "device", "pixel", "relative", "flips"), BACKENDS)
+def _require(backend: str, device: str) -> None:
+    """Skip where a backend cannot work on a device."""
+    if backend not in available_backends():
+        pytest.skip(f"{backend} is not installed")
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    if backend == "triton" and device == "cpu" and not os.environ.get("TRITON_INTERPRET"):
+        pytest.skip("the kernels are compiled for the GPU in this process")
+
+
+@pytest.mark.parametrize(("backend", "device", "stride", "bounds"), BACKENDS)
 def test_agrees_with_float64(
     scene: tuple[Gaussians, Cameras],
     backend: str,
     device: str,
-    pixel: float,
-    relative: float,
-    flips: float,
+    stride: int,
+    bounds: tuple[float, float, float],
 ) -> None:
-    if backend not in available_backends() or (device == "cuda" and not torch.cuda.is_available()):
-        pytest.skip(f"{backend} on {device} is not available")
+    _require(backend, device)
+    pixel, relative, flips = bounds
     gaussians, cameras = scene
+    gaussians = gaussians.map(lambda tensor: tensor[::stride])
     truth, truth_background = _leaves(gaussians, torch.float64, "cpu")
     expected = render(truth, cameras.to(torch.float64), truth_background, "reference")
     tested, background = _leaves(gaussians, torch.float32, device)
@@ -83,12 +106,13 @@ def test_agrees_with_float64(
         assert (got - want).norm() <= relative * want.norm() + 1e-12, name
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ON_CPU)
 @pytest.mark.parametrize("name", PARAMETERS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_names_the_tensor_that_is_not_finite(
     scene_plain: tuple[Gaussians, Cameras], backend: str, name: str, value: float
 ) -> None:
+    _require(backend, "cpu")
     gaussians, cameras = scene_plain
     broken = getattr(gaussians, name).clone()
     broken.view(-1)[5] = value
@@ -110,8 +134,12 @@ def scene_plain() -> tuple[Gaussians, Cameras]:
     return gaussians, orbit_cameras([0.0, 90.0, 200.0], 10.0, size=24)
 
 
-@pytest.mark.parametrize("backend", ["reference", "cpu"])
+@pytest.mark.parametrize("backend", ON_CPU)
 class TestLeadingDimensions:
+    @pytest.fixture(autouse=True)
+    def _available(self, backend: str) -> None:
+        _require(backend, "cpu")
+
     def test_frames_are_rendered_alone(
         self, scene_plain: tuple[Gaussians, Cameras], backend: str
     ) -> None:
@@ -166,10 +194,55 @@ def test_unknown_backend_lists_those_there_are(scene_plain: tuple[Gaussians, Cam
         render(*scene_plain, backend="vulkan")
 
 
+@pytest.mark.parametrize("backend", ["triton", "gsplat"])
 def test_missing_backend_says_how_to_install(
-    scene_plain: tuple[Gaussians, Cameras], monkeypatch: pytest.MonkeyPatch
+    scene_plain: tuple[Gaussians, Cameras], backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The package has the function under the module's name.
-    monkeypatch.setattr(sys.modules["l4gm.splat.render"], "_has_gsplat", lambda: False)
-    with pytest.raises(ValueError, match=r"pip install"):
-        render(*scene_plain, backend="gsplat")
+    monkeypatch.setattr(render_module, "_is_installed", lambda name: name != backend)
+    with pytest.raises(InputError, match=rf'"{backend}" is not installed.*pip install'):
+        render(*scene_plain, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("backend", "found", "installed"),
+    [("triton", "3.6.0", True), ("triton", "3.5.1", False), ("gsplat", "1.5.3", True),
+     ("gsplat", "1.4.0+pt24cu121", False), ("triton", None, True)],
+)  # fmt: skip
+def test_version_of_a_backend_package(
+    backend: str, found: str | None, installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if found is None:  # importable, but under another name, as on Windows
+            raise render_module.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(render_module, "find_spec", lambda name: object())
+    monkeypatch.setattr(render_module, "version", version)
+    render_module._is_installed.cache_clear()
+    assert render_module._is_installed(backend) == installed
+    render_module._is_installed.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("device", "installed", "chosen"),
+    [
+        ("cpu", {"triton", "gsplat"}, "cpu"),
+        ("cuda", {"triton", "gsplat"}, "triton"),
+        ("cuda", {"gsplat"}, "gsplat"),
+        ("cuda", set(), "cpu"),
+        ("mps", {"triton", "gsplat"}, "cpu"),
+    ],
+)
+def test_auto_takes_the_fastest_for_the_device(
+    device: str,
+    installed: set[str],
+    chosen: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(render_module, "_is_installed", lambda name: name in installed)
+    monkeypatch.setattr(render_module, "_noted", set())
+    for _ in range(2):
+        assert render_module._choose_backend("auto", torch.device(device)) == chosen
+    detour = chosen == "cpu" and device != "cpu"
+    assert [device in record.message for record in caplog.records] == [True] * detour

@@ -20,7 +20,7 @@ def sum_of_all(gaussians: Gaussians, cameras: Cameras, background: Tensor) -> Te
     with torch.no_grad():
         total = torch.zeros((), device=gaussians.device)
         for tensor in _named(gaussians, cameras, background).values():
-            total += tensor.sum().to(total.device)
+            total += tensor.sum().to(total.device, non_blocking=total.is_cuda)
         return total
 
 

@@ -32,12 +32,15 @@ _BACKENDS = {
 
 # Backends that need a package beyond the core: its least version, and where it comes from.
 _PACKAGES = {
-    "triton": ((3, 6), 'it comes with torch for CUDA; else install it with pip install "triton>=3.6"'),
+    "triton": (
+        (3, 6),
+        'it comes with torch for CUDA; else install it with pip install "triton>=3.6"',
+    ),
     "gsplat": ((1, 5), 'install it with pip install "l4gm[cuda]"'),
 }
 
-# What "auto" takes on a GPU, the first that is there. Not by measurement yet: by the instructions
-# of its compiled loops triton should be the faster one, and it alone needs no compiler at first use.
+# What "auto" takes on a GPU: the first that is there. Not measured yet; by the instructions in its
+# compiled loops triton should be the faster one, and it alone needs no C++ compiler at first use.
 _CUDA_PREFERENCE = ("triton", "gsplat")
 
 

@@ -20,6 +20,7 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.splat.checks import check_finite, sum_of_all
+from l4gm.splat.constants import JACOBIAN_MARGIN
 from l4gm.splat.triton_kernels import layout
 from l4gm.splat.triton_kernels.composite import composite
 from l4gm.splat.triton_kernels.composite_backward import differentiate
@@ -35,8 +36,10 @@ BLOCK = 128
 MANY_TILES_WARPS, FEW_TILES_WARPS = 1, 4
 _TILES_PER_PROCESSOR = 8
 
-# Without gradients, so many (pair, Gaussian) records are held at once: about 200 bytes each.
+# Without gradients, so many (pair, Gaussian) records are held at once: about 200 bytes each with
+# their entries, as much as so many pixels.
 _GROUP_RECORDS = 1 << 22
+_PIXELS_PER_RECORD = 8
 
 _MAX_RECORDS = 1 << 31  # what an int32 numbers
 
@@ -131,8 +134,7 @@ def render_triton(
     flat = gaussians.to(torch.float32).reshape(num_frames).map(Tensor.contiguous)
     cameras, background = cameras.reshape(num_frames, num_views), background.float()
     with _on(device):
-        parts = _render_parts(flat, cameras, background)
-    image, alpha = parts
+        image, alpha = _render_parts(flat, cameras, background)
     return image.reshape(*shape, *image.shape[-3:]), alpha.reshape(*shape, *alpha.shape[-3:])
 
 
@@ -158,17 +160,17 @@ def _render_parts(
     size = (cameras.height, cameras.width)
     image = background.new_empty(*cameras.shape, 3, *size)
     alpha = background.new_empty(*cameras.shape, 1, *size)
-    for where in _groups(*cameras.shape, gaussians.num_gaussians):
+    for where in _groups(cameras, gaussians.num_gaussians):
         part = [tensor[where[0]] for tensor in tensors[:5]]
         image[where], alpha[where] = _Rasterize.apply(cameras[where], *part, background)
     return image, alpha
 
 
-def _groups(
-    num_frames: int, num_views: int, num_gaussians: int
-) -> Iterator[tuple[slice, slice]]:
-    """Parts of [B, C] whose records fit into bounded memory."""
-    pairs = max(1, _GROUP_RECORDS // max(1, num_gaussians))
+def _groups(cameras: Cameras, num_gaussians: int) -> Iterator[tuple[slice, slice]]:
+    """Parts of [B, C] whose records and images fit into bounded memory."""
+    num_frames, num_views = cameras.shape
+    pair_size = max(1, num_gaussians, cameras.width * cameras.height // _PIXELS_PER_RECORD)
+    pairs = max(1, _GROUP_RECORDS // pair_size)
     views = max(1, min(pairs, num_views))
     frames = max(1, pairs // views)
     for frame in range(0, num_frames, frames):
@@ -196,7 +198,9 @@ class _Rasterize(torch.autograd.Function):
         grads: list[Tensor | None] = [None] * 6
         with _on(scene.device):
             if any(ctx.needs_input_grad[1:6]):
-                grads[:5] = _backward(scene, trace, grad_image.contiguous(), grad_alpha.contiguous())
+                grads[:5] = _backward(
+                    scene, trace, grad_image.contiguous(), grad_alpha.contiguous()
+                )
             if ctx.needs_input_grad[6]:
                 transmittances = trace.transmittances.view_as(grad_alpha)
                 grads[5] = (grad_image * transmittances).sum((0, 1, 3, 4))
@@ -205,6 +209,7 @@ class _Rasterize(torch.autograd.Function):
 
 def _forward(scene: _Scene) -> tuple[Tensor, Tensor, _Trace]:
     """Run the forward stages over all pairs: image, alpha, and what the backward needs."""
+    _check_numbers(scene)
     rows = _camera_rows(scene.cameras, scene.device)
     records, depths, starts = _project(scene, rows)
     slots, ids, tile_starts = _bin(scene, records, depths, starts)
@@ -222,27 +227,43 @@ def _forward(scene: _Scene) -> tuple[Tensor, Tensor, _Trace]:
     return image, alpha, trace
 
 
+def _check_numbers(scene: _Scene) -> None:
+    """Raise where tiles or records are more than the sort keys and the ids can number."""
+    for what, number, most in (
+        ("tiles", scene.num_tiles, layout.MAX_TILES),
+        ("Gaussians", scene.num_records, _MAX_RECORDS),
+    ):
+        if number >= most:
+            raise ValueError(
+                f"{scene.num_frames} frames in {scene.num_views} views of {scene.size[0]} x "
+                f"{scene.size[1]} px have {number} {what}, expected less than {most}: "
+                "render them in several calls"
+            )
+
+
 def _camera_rows(cameras: Cameras, device: torch.device) -> Tensor:
     """[P, CAMERA_SIZE] float64; the columns are named in `triton_kernels.layout`."""
-    flat = cameras.reshape(-1).to(device, torch.float64)
-    pose, intrinsics = flat.camera_from_world, flat.intrinsics
-    number = len(pose)
-    return torch.cat(
-        [
-            pose[:, :3, :3].reshape(number, 9),
-            pose[:, :3, 3],
-            intrinsics[:, [0, 1, 0, 1], [0, 1, 2, 2]],
-            pose.new_tensor([cameras.near, cameras.far]).expand(number, 2),
-        ],
-        1,
-    )
+    flat = cameras.reshape(-1).to(device, torch.float64, non_blocking=device.type == "cuda")
+    pose, intrinsics = flat.camera_from_world.detach(), flat.intrinsics.detach()
+    columns = [
+        *(pose[:, i, j] for i in range(3) for j in range(3)),
+        *(pose[:, i, 3] for i in range(3)),
+        *(intrinsics[:, i, j] for i, j in ((0, 0), (1, 1), (0, 2), (1, 2))),
+        pose.new_full((len(pose),), cameras.near),
+        pose.new_full((len(pose),), cameras.far),
+    ]
+    for axis, size in enumerate((cameras.width, cameras.height)):
+        focal, centre = intrinsics[:, axis, axis], intrinsics[:, axis, 2]
+        margin = 0.5 * JACOBIAN_MARGIN * size
+        columns += [-(centre + margin) / focal, (size - centre + margin) / focal]
+    return torch.stack(columns, 1)
 
 
 def _depth_code(near: float, far: float) -> tuple[int, int]:
     """(origin, shift): a depth as an integer is (its bits - origin) >> shift.
 
-    The bits of positive floating-point numbers, read as integers, are in the numbers' order. As many
-    low ones are dropped as the span from near to far makes necessary.
+    The bits of positive floating-point numbers, read as integers, are in the numbers' order. As
+    many low ones are dropped as the span from near to far makes necessary.
     """
     origin, last = struct.unpack("<qq", struct.pack("<dd", near, far))
     return origin, max(0, (last - origin).bit_length() - layout.DEPTH_BITS.value)
@@ -250,14 +271,15 @@ def _depth_code(near: float, far: float) -> tuple[int, int]:
 
 def _project(scene: _Scene, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Stage 1: records, depths, and where each Gaussian's entries start."""
-    records = scene.means.new_empty(scene.num_records, layout.RECORD_SIZE.value)
+    # Never none: a tile without entries looks at the first, and does nothing with it.
+    records = scene.means.new_empty(max(1, scene.num_records), layout.RECORD_SIZE.value)
     depths = records.new_empty(scene.num_records, dtype=torch.int64)
     counts = records.new_empty(scene.num_records, dtype=torch.int32)
     _launch(
         project, scene.num_pairs * triton.cdiv(scene.num_gaussians, BLOCK),
         scene.means, scene.quats, scene.scales, scene.opacities, scene.colors, rows,
         records, depths, counts, scene.num_gaussians, scene.num_views, *scene.size,
-        *_depth_code(scene.cameras.near, scene.cameras.far), BLOCK=BLOCK,
+        *_depth_code(scene.cameras.near, scene.cameras.far), block=BLOCK,
     )  # fmt: skip
     starts = depths.new_zeros(scene.num_records + 1)
     torch.cumsum(counts, 0, dtype=torch.int64, out=starts[1:])
@@ -274,7 +296,7 @@ def _bin(
     keys = torch.empty_like(owners)
     _launch(
         list_entries, triton.cdiv(num_entries, BLOCK), records, depths, starts, owners, keys,
-        num_entries, scene.num_gaussians, scene.num_pairs, *scene.size, BLOCK=BLOCK,
+        num_entries, scene.num_gaussians, scene.num_pairs, *scene.size, block=BLOCK,
     )  # fmt: skip
     keys, slots = keys.sort(stable=True)
     tiles = torch.arange(scene.num_tiles + 1, device=scene.device)
@@ -300,9 +322,7 @@ def _tile_warps(scene: _Scene) -> int:
     return FEW_TILES_WARPS if few else MANY_TILES_WARPS
 
 
-def _backward(
-    scene: _Scene, trace: _Trace, grad_image: Tensor, grad_alpha: Tensor
-) -> list[Tensor]:
+def _backward(scene: _Scene, trace: _Trace, grad_image: Tensor, grad_alpha: Tensor) -> list[Tensor]:
     """Run the backward stages over all pairs: gradients of the five parameters."""
     num_slots = len(trace.slots)
     sums = trace.records.new_zeros(num_slots, layout.SLOT_SIZE.value)
@@ -315,15 +335,14 @@ def _backward(
     totals = trace.records.new_empty(scene.num_records, layout.SLOT_SIZE.value)
     _launch(
         add_slots, triton.cdiv(scene.num_records, BLOCK),
-        trace.starts, sums, totals, scene.num_records, BLOCK=BLOCK,
+        trace.starts, sums, totals, scene.num_records, block=BLOCK,
     )  # fmt: skip
     parameters = (scene.means, scene.quats, scene.scales, scene.opacities, scene.colors)
     grads = [torch.empty_like(parameter) for parameter in parameters]
     _launch(
         project_backward, scene.num_frames * triton.cdiv(scene.num_gaussians, BLOCK),
-        scene.means, scene.quats, scene.scales, scene.opacities, trace.camera_rows,
-        trace.starts, totals, *grads, scene.num_gaussians, scene.num_views, *scene.size,
-        BLOCK=BLOCK,
+        scene.means, scene.quats, scene.scales, scene.opacities, trace.camera_rows.float(),
+        trace.starts, totals, *grads, scene.num_gaussians, scene.num_views, block=BLOCK,
     )  # fmt: skip
     return grads
 

@@ -1,1 +1,1 @@
-"""The kernels of the triton backend, one module per stage; `layout` says what passes between them."""
+"""The kernels of the triton backend, a module a stage; `layout` has what passes between them."""

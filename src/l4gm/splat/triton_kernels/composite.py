@@ -113,7 +113,7 @@ def composite(
             blue += weight * record[BLUE]
             last = tl.where(drawn, k, last)
             record = next_record
-        unfinished = tl.max(tl.max(transmittance, 0), 0) > 0.0
+        unfinished = tl.max(transmittance) > 0.0
         first = tl.where(unfinished, stop, number)
 
     transmittance = tl.abs(transmittance)

@@ -36,12 +36,6 @@ from l4gm.splat.triton_kernels.layout import (
 )
 
 
-@triton.jit
-def _sum_all(values):
-    """The sum over a tile, or over one row of it."""
-    return tl.sum(tl.sum(values, 0), 0)
-
-
 @triton.jit(do_not_specialize=["width", "height"])
 def differentiate(
     records, ids, tile_starts, background,  # as in the forward
@@ -72,7 +66,7 @@ def differentiate(
     behind = transmittance * grad_end
 
     start = tl.load(tile_starts + tile)
-    k = tl.max(tl.max(last, 0), 0)
+    k = tl.max(last)
     ids += start
     slots += start
     record = load_record(records, tl.load(ids + k, mask=k >= 0, other=0))
@@ -89,11 +83,7 @@ def differentiate(
         root = tl.rsqrt(1.0 - alpha)  # a division would take four times the instructions
         remainder = root * root
         transmittance *= remainder
-        along_color = (
-            grad_red * record[RED]
-            + grad_green * record[GREEN]
-            + grad_blue * record[BLUE]
-        )
+        along_color = grad_red * record[RED] + grad_green * record[GREEN] + grad_blue * record[BLUE]
         grad_alpha = transmittance * along_color - behind * remainder
         weight = alpha * transmittance
         behind += weight * along_color
@@ -102,14 +92,14 @@ def differentiate(
         sum_s = tl.sum(s, 0)[None, :]
         sum_s_e = tl.sum(s_e, 0)[None, :]
         slot = sums + tl.load(slots + k) * SLOT_SIZE
-        tl.store(slot + SUM_RED, _sum_all(weight * grad_red))
-        tl.store(slot + SUM_GREEN, _sum_all(weight * grad_green))
-        tl.store(slot + SUM_BLUE, _sum_all(weight * grad_blue))
-        tl.store(slot + SUM_S, _sum_all(sum_s))
-        tl.store(slot + SUM_S_DX, _sum_all(sum_s * dx))
-        tl.store(slot + SUM_S_DX2, _sum_all(sum_s * dx * dx))
-        tl.store(slot + SUM_S_E, _sum_all(sum_s_e))
-        tl.store(slot + SUM_S_E_DX, _sum_all(sum_s_e * dx))
-        tl.store(slot + SUM_S_E2, _sum_all(s_e * e))
+        tl.store(slot + SUM_RED, tl.sum(weight * grad_red))
+        tl.store(slot + SUM_GREEN, tl.sum(weight * grad_green))
+        tl.store(slot + SUM_BLUE, tl.sum(weight * grad_blue))
+        tl.store(slot + SUM_S, tl.sum(sum_s))
+        tl.store(slot + SUM_S_DX, tl.sum(sum_s * dx))
+        tl.store(slot + SUM_S_DX2, tl.sum(sum_s * dx * dx))
+        tl.store(slot + SUM_S_E, tl.sum(sum_s_e))
+        tl.store(slot + SUM_S_E_DX, tl.sum(sum_s_e * dx))
+        tl.store(slot + SUM_S_E2, tl.sum(s_e * e))
         record = next_record
         k -= 1

@@ -1,7 +1,7 @@
-"""The projection that the forward and the backward stage share, in float64.
+"""The projection that the forward and the backward stage share.
 
-Float64 costs little beside compositing, and in float32 the mean alone would be off by more than the
-image may be.
+Everything is in the dtype of what comes in: float64 in the forward, since in float32 the mean alone
+would be off by more than the image may be, and float32 in the backward.
 
 Symbols: M = R S, rotation times scales; A = J W, Jacobian times rotation of the camera, so the
 derivative of the pixel by the world point; V = A M, so that V V^T is the covariance in the image.
@@ -16,40 +16,53 @@ import triton.language as tl
 from l4gm.splat.triton_kernels.layout import (
     BLUR_VARIANCE_PX2,
     CAMERA_SIZE,
-    CENTRE_X,
-    CENTRE_Y,
     FOCAL_X,
     FOCAL_Y,
-    JACOBIAN_MARGIN,
+    SLOPE_X_MAX,
+    SLOPE_X_MIN,
+    SLOPE_Y_MAX,
+    SLOPE_Y_MIN,
     TRANSLATION,
 )
 
 
 @triton.jit
-def load_wide(values, rows, size: tl.constexpr, column: tl.constexpr, mask):
-    """One column of [.., size] float32 rows, as float64; 0 where masked."""
-    return tl.load(values + rows * size + column, mask=mask, other=0.0).to(tl.float64)
+def load_column(values, rows, size: tl.constexpr, column: tl.constexpr, mask, dtype: tl.constexpr):
+    """One column of [.., size] float32 rows; 0 where masked."""
+    return tl.load(values + rows * size + column, mask=mask, other=0.0).to(dtype)
 
 
 @triton.jit
-def load_quat(quats, rows, mask):
-    """The quaternions, normalised, and 1 / their length; all zero for length zero."""
-    w = load_wide(quats, rows, 4, 0, mask)
-    x = load_wide(quats, rows, 4, 1, mask)
-    y = load_wide(quats, rows, 4, 2, mask)
-    z = load_wide(quats, rows, 4, 3, mask)
-    square = w * w + x * x + y * y + z * z
-    inverse = tl.where(square > 0.0, 1.0 / tl.sqrt(tl.where(square > 0.0, square, 1.0)), 0.0)
-    return w * inverse, x * inverse, y * inverse, z * inverse, inverse
-
-
-@triton.jit
-def rotation_matrix(w, x, y, z):
-    """R of unit quaternions; the identity for zeros."""
+def load_triple(values, rows, mask, dtype: tl.constexpr):
+    """The columns of [.., 3] float32 rows."""
     return (
-        1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - w * z), 2.0 * (x * z + w * y),
-        2.0 * (x * y + w * z), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - w * x),
-        2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x * x + y * y),
+        load_column(values, rows, 3, 0, mask, dtype),
+        load_column(values, rows, 3, 1, mask, dtype),
+        load_column(values, rows, 3, 2, mask, dtype),
+    )
+
+
+@triton.jit
+def load_quat(quats, rows, mask, dtype: tl.constexpr):
+    """The columns of [.., 4] float32 rows, and 1 / the square of their length, or 0."""
+    w = load_column(quats, rows, 4, 0, mask, dtype)
+    x = load_column(quats, rows, 4, 1, mask, dtype)
+    y = load_column(quats, rows, 4, 2, mask, dtype)
+    z = load_column(quats, rows, 4, 3, mask, dtype)
+    square = w * w + x * x + y * y + z * z
+    present = square > 0.0
+    return w, x, y, z, tl.where(present, 1.0 / tl.where(present, square, 1.0), 0.0)
+
+
+@triton.jit
+def rotation_matrix(quat):
+    """R of quaternions of any length, from `load_quat`; the identity for length zero."""
+    w, x, y, z, inverse_square = quat
+    a, b, c = x * (2.0 * inverse_square), y * (2.0 * inverse_square), z * (2.0 * inverse_square)
+    return (
+        1.0 - (b * y + c * z), a * y - c * w, a * z + b * w,
+        a * y + c * w, 1.0 - (a * x + c * z), b * z - a * w,
+        a * z - b * w, b * z + a * w, 1.0 - (a * x + b * y),
     )  # fmt: skip
 
 
@@ -95,17 +108,20 @@ def to_camera(cameras, pair, w, point):
 
 
 @triton.jit
-def clamped_slopes(cameras, pair, slope_x, slope_y, width, height):
+def clamped_slopes(cameras, pair, slope_x, slope_y):
     """x/z and y/z as the Jacobian takes them."""
-    fx, fy = camera_number(cameras, pair, FOCAL_X), camera_number(cameras, pair, FOCAL_Y)
-    cx, cy = camera_number(cameras, pair, CENTRE_X), camera_number(cameras, pair, CENTRE_Y)
-    wide, high = width.to(tl.float64), height.to(tl.float64)
-    margin_x, margin_y = wide * (0.5 * JACOBIAN_MARGIN), high * (0.5 * JACOBIAN_MARGIN)
-    clamped_x = tl.minimum(tl.maximum(slope_x, -(cx + margin_x) / fx), (wide - cx + margin_x) / fx)
-    clamped_y = tl.minimum(
-        tl.maximum(slope_y, -(cy + margin_y) / fy), (high - cy + margin_y) / fy
+    least_x, most_x = (
+        camera_number(cameras, pair, SLOPE_X_MIN),
+        camera_number(cameras, pair, SLOPE_X_MAX),
     )
-    return clamped_x, clamped_y
+    least_y, most_y = (
+        camera_number(cameras, pair, SLOPE_Y_MIN),
+        camera_number(cameras, pair, SLOPE_Y_MAX),
+    )
+    return (
+        tl.minimum(tl.maximum(slope_x, least_x), most_x),
+        tl.minimum(tl.maximum(slope_y, least_y), most_y),
+    )
 
 
 @triton.jit
@@ -134,9 +150,18 @@ def half_axes_image(a, m):
 
 @triton.jit
 def covariance_image(v):
-    """var_x, cov_xy, var_y of V V^T with the blur added."""
-    return (
-        v[0] * v[0] + v[1] * v[1] + v[2] * v[2] + BLUR_VARIANCE_PX2,
-        v[0] * v[3] + v[1] * v[4] + v[2] * v[5],
-        v[3] * v[3] + v[4] * v[4] + v[5] * v[5] + BLUR_VARIANCE_PX2,
-    )
+    """var_x, cov_xy, var_y of V V^T with the blur added, and their determinant.
+
+    The determinant as a sum of squares, with V V^T's by its minors, which does not cancel.
+    """
+    square_x = v[0] * v[0] + v[1] * v[1] + v[2] * v[2]
+    square_y = v[3] * v[3] + v[4] * v[4] + v[5] * v[5]
+    minor_0 = v[1] * v[5] - v[2] * v[4]
+    minor_1 = v[2] * v[3] - v[0] * v[5]
+    minor_2 = v[0] * v[4] - v[1] * v[3]
+    determinant = (
+        minor_0 * minor_0 + minor_1 * minor_1 + minor_2 * minor_2
+        + (square_x + square_y) * BLUR_VARIANCE_PX2 + BLUR_VARIANCE_PX2 * BLUR_VARIANCE_PX2
+    )  # fmt: skip
+    cov = v[0] * v[3] + v[1] * v[4] + v[2] * v[5]
+    return square_x + BLUR_VARIANCE_PX2, cov, square_y + BLUR_VARIANCE_PX2, determinant

@@ -41,7 +41,7 @@ GREEN = tl.constexpr(9)
 BLUE = tl.constexpr(10)
 RECORD_SIZE = tl.constexpr(12)  # three transactions of 16 bytes
 
-# Columns of a camera row (float64): rotation (row-major) and translation of camera_from_world, ...
+# Columns of a camera row: rotation (row-major) and translation of camera_from_world, ...
 TRANSLATION = tl.constexpr(9)
 FOCAL_X = tl.constexpr(12)
 FOCAL_Y = tl.constexpr(13)
@@ -49,7 +49,11 @@ CENTRE_X = tl.constexpr(14)
 CENTRE_Y = tl.constexpr(15)
 NEAR = tl.constexpr(16)
 FAR = tl.constexpr(17)
-CAMERA_SIZE = tl.constexpr(18)
+SLOPE_X_MIN = tl.constexpr(18)
+SLOPE_X_MAX = tl.constexpr(19)
+SLOPE_Y_MIN = tl.constexpr(20)
+SLOPE_Y_MAX = tl.constexpr(21)
+CAMERA_SIZE = tl.constexpr(22)
 
 # A sort key is number of the tile << DEPTH_BITS | depth. That leaves 23 bits for the tiles, and
 # gives depths that lie within a factor of 16 of `near` a step of 4e-12 of themselves.
@@ -72,7 +76,6 @@ ALPHA_MIN = tl.constexpr(constants.ALPHA_MIN)
 ALPHA_MAX = tl.constexpr(constants.ALPHA_MAX)
 TRANSMITTANCE_MIN = tl.constexpr(constants.TRANSMITTANCE_MIN)
 BLUR_VARIANCE_PX2 = tl.constexpr(constants.BLUR_VARIANCE_PX2)
-JACOBIAN_MARGIN = tl.constexpr(constants.JACOBIAN_MARGIN)
 LOG2_E = tl.constexpr(math.log2(math.e))
 LOG2_ALPHA_MIN = tl.constexpr(math.log2(constants.ALPHA_MIN))
 

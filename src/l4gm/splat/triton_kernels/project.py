@@ -13,7 +13,7 @@ from l4gm.splat.triton_kernels.geometry import (
     half_axes_image,
     image_from_world,
     load_quat,
-    load_wide,
+    load_triple,
     rotation_matrix,
     scale_columns,
     to_camera,
@@ -59,55 +59,43 @@ def project(
     counts,  # out: [P, N] int32, how many tiles a Gaussian touches; 0 where it is not seen
     num_gaussians, num_views, width, height,
     depth_origin, depth_shift,  # a depth as an integer is (its bits - origin) >> shift
-    BLOCK: tl.constexpr,
+    block: tl.constexpr,
 ):  # fmt: skip
     """Program: a block of Gaussians of one pair."""
-    blocks = tl.cdiv(num_gaussians, BLOCK)
+    blocks = tl.cdiv(num_gaussians, block)
     pair = (tl.program_id(0) // blocks).to(tl.int64)
-    i = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    i = (tl.program_id(0) % blocks) * block + tl.arange(0, block)
     mask = i < num_gaussians
     row = (pair // num_views) * num_gaussians + i
     out = pair * num_gaussians + i
     near, far = camera_number(cameras, pair, NEAR), camera_number(cameras, pair, FAR)
     w = camera_rotation(cameras, pair)
-    mean = (
-        load_wide(means, row, 3, 0, mask),
-        load_wide(means, row, 3, 1, mask),
-        load_wide(means, row, 3, 2, mask),
-    )
-    x, y, z = to_camera(cameras, pair, w, mean)
-    opacity = tl.load(opacities + row, mask=mask, other=0.0).to(tl.float64)
+    x, y, z = to_camera(cameras, pair, w, load_triple(means, row, mask, tl.float64))
+    opacity = tl.load(opacities + row, mask=mask, other=0.0)
     seen = mask & (opacity >= ALPHA_MIN) & (z >= near) & (z <= far)
     opacity = tl.where(seen, opacity, 1.0)
     z = tl.where(seen, z, near)
     inverse_z = 1.0 / z
     slope_x, slope_y = x * inverse_z, y * inverse_z
-    clamped_x, clamped_y = clamped_slopes(cameras, pair, slope_x, slope_y, width, height)
-    quat = load_quat(quats, row, mask)
-    scale = (
-        load_wide(scales, row, 3, 0, mask),
-        load_wide(scales, row, 3, 1, mask),
-        load_wide(scales, row, 3, 2, mask),
-    )
-    m = scale_columns(rotation_matrix(quat[0], quat[1], quat[2], quat[3]), scale)
+    mean_x = camera_number(cameras, pair, FOCAL_X) * slope_x
+    mean_y = camera_number(cameras, pair, FOCAL_Y) * slope_y
+    mean_x += camera_number(cameras, pair, CENTRE_X)
+    mean_y += camera_number(cameras, pair, CENTRE_Y)
+    clamped_x, clamped_y = clamped_slopes(cameras, pair, slope_x, slope_y)
+    r = rotation_matrix(load_quat(quats, row, mask, tl.float64))
+    m = scale_columns(r, load_triple(scales, row, mask, tl.float64))
     a = image_from_world(cameras, pair, w, clamped_x, clamped_y, inverse_z)
-    var_x, cov, var_y = covariance_image(half_axes_image(a, m))
+    var_x, cov, var_y, determinant = covariance_image(half_axes_image(a, m))
     seen &= (var_x <= _MAX_VARIANCE) & (var_y <= _MAX_VARIANCE)
-    slant = cov / var_x
-    mean_x = camera_number(cameras, pair, FOCAL_X) * slope_x + camera_number(
-        cameras, pair, CENTRE_X
-    )
-    mean_y = camera_number(cameras, pair, FOCAL_Y) * slope_y + camera_number(
-        cameras, pair, CENTRE_Y
-    )
     whole_x, whole_y = tl.floor(mean_x), tl.floor(mean_y)
     # From here on in float32, as the later stages read it.
     fraction_x, fraction_y = (mean_x - whole_x).to(tl.float32), (mean_y - whole_y).to(tl.float32)
     whole_x, whole_y = whole_x.to(tl.float32), whole_y.to(tl.float32)
-    along_x = (-0.5 / var_x * LOG2_E).to(tl.float32)
-    along_y = (-0.5 / (var_y - slant * cov) * LOG2_E).to(tl.float32)
-    slant = slant.to(tl.float32)
-    log_opacity = tl.log2(opacity).to(tl.float32)
+    var_x = var_x.to(tl.float32)
+    along_x = (-0.5 / var_x) * LOG2_E
+    along_y = along_x * (var_x * (var_x / determinant.to(tl.float32)))
+    slant = cov.to(tl.float32) / var_x
+    log_opacity = tl.log2(opacity)
 
     shape = ellipse(along_x, slant, along_y, log_opacity)
     first_row, last_row = rows_of_ellipse(shape, whole_y, fraction_y, height)

@@ -1,6 +1,6 @@
 """Backward of stage 1: from the slots of the Gaussians, in all views, to their own parameters.
 
-Symbols as in `geometry`, and r = var_y - SLANT cov_xy.
+Symbols as in `geometry`; u and v are the gradients of the two rows of V.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from l4gm.splat.triton_kernels.geometry import (
     half_axes_image,
     image_from_world,
     load_quat,
-    load_wide,
+    load_triple,
     rotation_matrix,
     scale_columns,
     to_camera,
@@ -43,14 +43,14 @@ def add_slots(
     sums,  # [entries, SLOT_SIZE] float32
     totals,  # out: [P N, SLOT_SIZE] float32, only for records that have slots
     num_records,
-    BLOCK: tl.constexpr,
+    block: tl.constexpr,
 ):  # fmt: skip
     """Program: a block of records, whose slots are added up in their order."""
-    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    i = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     mask = i < num_records
     first = tl.load(starts + i, mask=mask, other=0)
     count = (tl.load(starts + i + 1, mask=mask, other=0) - first).to(tl.int32)
-    zero = tl.zeros([BLOCK], tl.float32)
+    zero = tl.zeros([block], tl.float32)
     red, green, blue = zero, zero, zero
     s, s_dx, s_dx2 = zero, zero, zero
     s_e, s_e_dx, s_e2 = zero, zero, zero
@@ -79,31 +79,35 @@ def add_slots(
 
 
 @triton.jit
-def _grad_image_space(sums, covariance):
-    """From the sums: gradients of mean x, mean y, var_x, cov_xy, var_y.
+def _grad_image_space(sums, v, covariance):
+    """From the sums: gradients of mean x, mean y, and of V (six numbers).
 
-    sigma = dx^2 / (2 var_x) + e^2 / (2 r), e = dy - slant dx, and s = -dL/dsigma.
+    With d = (dx, dy), q = (V V^T + blur)^-1 d and s = -dL/dsigma, the gradient of the mean is the
+    sum of s q, and that of V is the sum of s q (q^T V). In terms of e = dy - slant dx and
+    r = det / var_x: q_y = e / r, q_x = dx / var_x - slant q_y, and with p = V_y - slant V_x
+
+        q^T V = dx / var_x V_x + e / r p,
+
+    in which nothing cancels for long thin Gaussians.
     """
     sum_s_dx, sum_s_dx2, sum_s_e, sum_s_e_dx, sum_s_e2 = sums
-    var_x, cov, var_y = covariance
-    inverse_x = 1.0 / var_x
+    var_x, cov, _, determinant = covariance
+    inverse_x, inverse_r = 1.0 / var_x, var_x / determinant
     slant = cov * inverse_x
-    inverse_r = 1.0 / (var_y - slant * cov)
-    s_e = sum_s_e * inverse_r
-    grad_slant = sum_s_e_dx * inverse_r * inverse_x
-    grad_r = 0.5 * sum_s_e2 * inverse_r * inverse_r
-    grad_var_x = 0.5 * sum_s_dx2 * inverse_x * inverse_x
-    return (
-        sum_s_dx * inverse_x - slant * s_e,
-        s_e,
-        grad_var_x - grad_slant * slant + grad_r * slant * slant,
-        grad_slant - 2.0 * slant * grad_r,
-        grad_r,
-    )
+    grad_mean_y = sum_s_e * inverse_r
+    xx = sum_s_dx2 * inverse_x * inverse_x
+    xe = sum_s_e_dx * inverse_x * inverse_r
+    ee = sum_s_e2 * inverse_r * inverse_r
+    p0, p1, p2 = v[3] - slant * v[0], v[4] - slant * v[1], v[5] - slant * v[2]
+    v0, v1, v2 = xe * v[0] + ee * p0, xe * v[1] + ee * p1, xe * v[2] + ee * p2
+    u0 = xx * v[0] + xe * p0 - slant * v0
+    u1 = xx * v[1] + xe * p1 - slant * v1
+    u2 = xx * v[2] + xe * p2 - slant * v2
+    return sum_s_dx * inverse_x - slant * grad_mean_y, grad_mean_y, u0, u1, u2, v0, v1, v2
 
 
 @triton.jit
-def _add_view(cameras, pair, point_world, m, sums, seen, size, grad_mean, grad_m):
+def _add_view(cameras, pair, point_world, m, sums, seen, grad_mean, grad_m):
     """One view's part added to the gradients of the world means (3) and of M (9), both tuples."""
     w = camera_rotation(cameras, pair)
     fx, fy = camera_number(cameras, pair, FOCAL_X), camera_number(cameras, pair, FOCAL_Y)
@@ -111,18 +115,12 @@ def _add_view(cameras, pair, point_world, m, sums, seen, size, grad_mean, grad_m
     # An unseen Gaussian has no totals, but may lie at depth zero; nothing times infinity is not 0.
     inverse = 1.0 / tl.where(seen, z, 1.0)
     slope_x, slope_y = x * inverse, y * inverse
-    clamped_x, clamped_y = clamped_slopes(cameras, pair, slope_x, slope_y, size[0], size[1])
+    clamped_x, clamped_y = clamped_slopes(cameras, pair, slope_x, slope_y)
     a = image_from_world(cameras, pair, w, clamped_x, clamped_y, inverse)
     v = half_axes_image(a, m)
-    grad_mean_x, grad_mean_y, grad_var_x, grad_cov, grad_var_y = _grad_image_space(
-        sums, covariance_image(v)
+    grad_mean_x, grad_mean_y, u0, u1, u2, v0, v1, v2 = _grad_image_space(
+        sums, v, covariance_image(v)
     )
-    u0 = 2.0 * grad_var_x * v[0] + grad_cov * v[3]
-    u1 = 2.0 * grad_var_x * v[1] + grad_cov * v[4]
-    u2 = 2.0 * grad_var_x * v[2] + grad_cov * v[5]
-    v0 = grad_cov * v[0] + 2.0 * grad_var_y * v[3]
-    v1 = grad_cov * v[1] + 2.0 * grad_var_y * v[4]
-    v2 = grad_cov * v[2] + 2.0 * grad_var_y * v[5]
     # The gradient of A, whose rows are (f / z) (W_0 - slope W_2).
     ax0 = u0 * m[0] + u1 * m[1] + u2 * m[2]
     ax1 = u0 * m[3] + u1 * m[4] + u2 * m[5]
@@ -163,15 +161,16 @@ def _add_view(cameras, pair, point_world, m, sums, seen, size, grad_mean, grad_m
 @triton.jit
 def _store3(values, rows, triple, mask):
     """Write three columns of [.., 3] float32 rows."""
-    tl.store(values + rows * 3, triple[0].to(tl.float32), mask=mask)
-    tl.store(values + rows * 3 + 1, triple[1].to(tl.float32), mask=mask)
-    tl.store(values + rows * 3 + 2, triple[2].to(tl.float32), mask=mask)
+    tl.store(values + rows * 3, triple[0], mask=mask)
+    tl.store(values + rows * 3 + 1, triple[1], mask=mask)
+    tl.store(values + rows * 3 + 2, triple[2], mask=mask)
 
 
 @triton.jit
 def _store_quat_grads(grad_quats, rows, quat, h, mask):
     """From h, the gradient of R, those of the quaternions, of any length."""
-    w, x, y, z, inverse = quat
+    inverse = tl.sqrt(quat[4])
+    w, x, y, z = quat[0] * inverse, quat[1] * inverse, quat[2] * inverse, quat[3] * inverse
     skew_x, skew_y, skew_z = h[7] - h[5], h[2] - h[6], h[3] - h[1]
     even_x, even_y, even_z = h[5] + h[7], h[2] + h[6], h[1] + h[3]
     grad_w = x * skew_x + y * skew_y + z * skew_z
@@ -182,41 +181,33 @@ def _store_quat_grads(grad_quats, rows, quat, h, mask):
     along = grad_w * w + grad_x * x + grad_y * y + grad_z * z
     twice = 2.0 * inverse
     out = grad_quats + rows * 4
-    tl.store(out, ((grad_w - along * w) * twice).to(tl.float32), mask=mask)
-    tl.store(out + 1, ((grad_x - along * x) * twice).to(tl.float32), mask=mask)
-    tl.store(out + 2, ((grad_y - along * y) * twice).to(tl.float32), mask=mask)
-    tl.store(out + 3, ((grad_z - along * z) * twice).to(tl.float32), mask=mask)
+    tl.store(out, ((grad_w - along * w) * twice), mask=mask)
+    tl.store(out + 1, ((grad_x - along * x) * twice), mask=mask)
+    tl.store(out + 2, ((grad_y - along * y) * twice), mask=mask)
+    tl.store(out + 3, ((grad_z - along * z) * twice), mask=mask)
 
 
-@triton.jit(do_not_specialize=["num_gaussians", "num_views", "width", "height"])
+@triton.jit(do_not_specialize=["num_gaussians", "num_views"])
 def project_backward(
     means, quats, scales, opacities,  # [B, N, 3 | 4 | 3 | none] float32
-    cameras,  # [P, CAMERA_SIZE] float64
+    cameras,  # [P, CAMERA_SIZE] float32
     starts, totals,  # as above
     grad_means, grad_quats, grad_scales, grad_opacities, grad_colors,  # out, float32
-    num_gaussians, num_views, width, height,
-    BLOCK: tl.constexpr,
+    num_gaussians, num_views,
+    block: tl.constexpr,
 ):  # fmt: skip
     """Program: a block of Gaussians of one frame, over all its views."""
-    blocks = tl.cdiv(num_gaussians, BLOCK)
+    blocks = tl.cdiv(num_gaussians, block)
     frame = (tl.program_id(0) // blocks).to(tl.int64)
-    i = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    i = (tl.program_id(0) % blocks) * block + tl.arange(0, block)
     mask = i < num_gaussians
     row = frame * num_gaussians + i
-    mean = (
-        load_wide(means, row, 3, 0, mask),
-        load_wide(means, row, 3, 1, mask),
-        load_wide(means, row, 3, 2, mask),
-    )
-    scale = (
-        load_wide(scales, row, 3, 0, mask),
-        load_wide(scales, row, 3, 1, mask),
-        load_wide(scales, row, 3, 2, mask),
-    )
-    quat = load_quat(quats, row, mask)
-    r = rotation_matrix(quat[0], quat[1], quat[2], quat[3])
+    mean = load_triple(means, row, mask, tl.float32)
+    scale = load_triple(scales, row, mask, tl.float32)
+    quat = load_quat(quats, row, mask, tl.float32)
+    r = rotation_matrix(quat)
     m = scale_columns(r, scale)
-    zero = tl.zeros([BLOCK], tl.float64)
+    zero = tl.zeros([block], tl.float32)
     grad_mean = (zero, zero, zero)
     g = (zero, zero, zero, zero, zero, zero, zero, zero, zero)
     red, green, blue, sum_s = zero, zero, zero, zero
@@ -225,20 +216,19 @@ def project_backward(
         place = pair * num_gaussians + i
         start = tl.load(starts + place, mask=mask, other=0)
         seen = tl.load(starts + place + 1, mask=mask, other=0) > start
-        red += load_wide(totals, place, SLOT_SIZE, SUM_RED, seen)
-        green += load_wide(totals, place, SLOT_SIZE, SUM_GREEN, seen)
-        blue += load_wide(totals, place, SLOT_SIZE, SUM_BLUE, seen)
-        sum_s += load_wide(totals, place, SLOT_SIZE, SUM_S, seen)
+        total = totals + place * SLOT_SIZE
+        red += tl.load(total + SUM_RED, mask=seen, other=0.0)
+        green += tl.load(total + SUM_GREEN, mask=seen, other=0.0)
+        blue += tl.load(total + SUM_BLUE, mask=seen, other=0.0)
+        sum_s += tl.load(total + SUM_S, mask=seen, other=0.0)
         shape_sums = (
-            load_wide(totals, place, SLOT_SIZE, SUM_S_DX, seen),
-            load_wide(totals, place, SLOT_SIZE, SUM_S_DX2, seen),
-            load_wide(totals, place, SLOT_SIZE, SUM_S_E, seen),
-            load_wide(totals, place, SLOT_SIZE, SUM_S_E_DX, seen),
-            load_wide(totals, place, SLOT_SIZE, SUM_S_E2, seen),
+            tl.load(total + SUM_S_DX, mask=seen, other=0.0),
+            tl.load(total + SUM_S_DX2, mask=seen, other=0.0),
+            tl.load(total + SUM_S_E, mask=seen, other=0.0),
+            tl.load(total + SUM_S_E_DX, mask=seen, other=0.0),
+            tl.load(total + SUM_S_E2, mask=seen, other=0.0),
         )
-        grad_mean, g = _add_view(
-            cameras, pair, mean, m, shape_sums, seen, (width, height), grad_mean, g
-        )
+        grad_mean, g = _add_view(cameras, pair, mean, m, shape_sums, seen, grad_mean, g)
     _store3(grad_means, row, grad_mean, mask)
     _store3(grad_colors, row, (red, green, blue), mask)
     grad_scale = (
@@ -251,4 +241,4 @@ def project_backward(
     # s carries a factor alpha, which is the opacity times the Gaussian.
     opacity = tl.load(opacities + row, mask=mask, other=1.0)
     grad_opacity = tl.where(sum_s == 0.0, 0.0, sum_s / tl.where(sum_s == 0.0, 1.0, opacity))
-    tl.store(grad_opacities + row, grad_opacity.to(tl.float32), mask=mask)
+    tl.store(grad_opacities + row, grad_opacity, mask=mask)

@@ -94,10 +94,10 @@ def list_entries(
     owners,  # [entries] int64, the record of each
     keys,  # out: [entries] int64, number of the tile << DEPTH_BITS | depth
     num_entries, num_gaussians, num_pairs, width, height,
-    BLOCK: tl.constexpr,
+    block: tl.constexpr,
 ):  # fmt: skip
     """Program: a block of entries, each of which looks up its own tile."""
-    entry = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    entry = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     mask = entry < num_entries
     owner = tl.load(owners + entry, mask=mask, other=0)
     rank = (entry - tl.load(starts + owner)).to(tl.int32)
