@@ -36,6 +36,9 @@ SIZES = [(4096, 64, 8), (16384, 128, 8), (65536, 256, 4), (65536, 512, 4), (6553
 SCALING_GAUSSIANS = [(n, 256, 4) for n in (4096, 16384, 65536, 262144)]
 SCALING_VIEWS = [(65536, 256, v) for v in (1, 2, 4, 8, 16)]
 REFERENCE_SIZE = (1024, 32, 2)
+GPU_SIZES = [(65536, 512, 4)]  # in 16 frames: what a video is
+GPU_FRAMES = 16
+GPU_BACKENDS = ("triton", "gsplat")
 
 Pass = Callable[[], Any]
 
@@ -89,9 +92,9 @@ def ours(backend: str, gaussians: Gaussians, cameras: Cameras, device: str = "cp
     leaves = gaussians.to(device).map(lambda t: t.clone().requires_grad_())
     cameras = cameras.to(device)
     tensors = [leaves.means, leaves.quats, leaves.scales, leaves.opacities, leaves.colors]
-    shape = (len(cameras.world_from_camera), 4, cameras.height, cameras.width)
+    shape = (*gaussians.shape, *cameras.shape, 4, cameras.height, cameras.width)
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
-    weights = weight[:, :3].contiguous(), weight[:, 3:].contiguous()
+    weights = weight[..., :3, :, :].contiguous(), weight[..., 3:, :, :].contiguous()
 
     def wait(value: Any) -> Any:
         if device == "cuda":
@@ -175,12 +178,36 @@ def measure_section(
         competitors = {"cpu": ours("cpu", gaussians, cameras)}
         if section == "reference":
             competitors["reference"] = ours("reference", gaussians, cameras)
-        if torch.cuda.is_available() and "gsplat" in available_backends():
-            competitors["gsplat"] = ours("gsplat", gaussians, cameras, "cuda")
+        competitors |= on_gpu(gaussians, cameras)
         if earlier_folder is not None:
             competitors["earlier"] = earlier(earlier_folder, gaussians, cameras)
         for name, times in race(competitors, views, seconds, clock).items():
             rows.append(Row(section, name, number, size, views, threads, *times))
+            logging.info("%s", format_row(rows[-1]))
+    return rows
+
+
+def on_gpu(gaussians: Gaussians, cameras: Cameras) -> dict[str, Competitor]:
+    """The backends that run on a GPU, if there is one."""
+    if not torch.cuda.is_available():
+        return {}
+    names = [name for name in GPU_BACKENDS if name in available_backends()]
+    return {name: ours(name, gaussians, cameras, "cuda") for name in names}
+
+
+def measure_frames(seconds: float) -> list[Row]:
+    """Race the GPU's backends over many frames in one call; nothing without a GPU."""
+    rows: list[Row] = []
+    if not torch.cuda.is_available():
+        return rows
+    for number, size, views in GPU_SIZES:
+        frames = Gaussians.stack([shell(number, seed) for seed in range(GPU_FRAMES)])
+        cameras = orbit_cameras([360 / views * k for k in range(views)], 10.0, size=size)
+        images = views * GPU_FRAMES
+        for name, times in race(
+            on_gpu(frames, cameras), images, seconds, time.perf_counter
+        ).items():
+            rows.append(Row("frames", name, number, size, images, 1, *times))
             logging.info("%s", format_row(rows[-1]))
     return rows
 
@@ -204,7 +231,8 @@ def machine() -> dict[str, Any]:
     import llvmlite.binding
     import numba
 
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return gpu | {
         "processor": llvmlite.binding.get_host_cpu_name(),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
@@ -283,6 +311,7 @@ def main() -> None:
         rows += measure_section(
             section, section_sizes, threads, arguments.seconds, arguments.earlier, clock
         )
+    rows += measure_frames(arguments.seconds)
     rows += measure_section("reference", [REFERENCE_SIZE], 1, arguments.seconds, None, clock)
     limit = compositing_limit(65536, 512)
     logging.info("%s", limit)

@@ -3,6 +3,8 @@
     python benchmarks/splatting_triton.py                     # a table for three kinds of GPU
     python benchmarks/splatting_triton.py --capability 90     # for one kind
 
+Writes splatting_triton.md to benchmarks/results (--output).
+
 A line gives the registers of a thread, the bytes it spills, the bytes of shared memory of a
 program, and how many warps fit on a processor with 65,536 registers. `loop` is the number of
 machine instructions in the kernel's longest innermost loop: for `composite` and `differentiate`
@@ -19,6 +21,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import triton
@@ -150,26 +153,43 @@ def format_row(row: Row) -> str:
     )
 
 
+def write_results(folder: Path, rows: list[Row]) -> None:
+    """splatting_triton.md, written whole."""
+    text = "\n".join(
+        [f"# The kernels of the triton backend, compiled by Triton {triton.__version__}\n", HEADER]
+        + [format_row(row) for row in rows]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / ".splatting_triton.md.part"
+    beside.write_text(text + "\n")
+    beside.replace(folder / "splatting_triton.md")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--capability", type=int, nargs="+", default=CAPABILITIES)
     parser.add_argument("--json", action="store_true", help="instead of the table")
     parser.add_argument("--signatures", action="store_true", help="only print those, as JSON")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     if arguments.signatures:
         print(json.dumps(SIGNATURES))
         return
+    rows = []
     if not arguments.json:
         print(HEADER)
-    rows = []
-    for capability in arguments.capability:
-        for name, choices in WARPS.items():
-            for num_warps in choices:
-                rows.append(measure(name, capability, num_warps))
-                if not arguments.json:
-                    print(format_row(rows[-1]), flush=True)
+    with tempfile.TemporaryDirectory() as fresh:
+        knobs.cache.dir = fresh
+        for capability in arguments.capability:
+            for name, choices in WARPS.items():
+                for num_warps in choices:
+                    rows.append(measure(name, capability, num_warps))
+                    if not arguments.json:
+                        print(format_row(rows[-1]), flush=True)
     if arguments.json:
         print(json.dumps([asdict(row) for row in rows], indent=1))
+    else:
+        write_results(arguments.output, rows)
 
 
 if __name__ == "__main__":

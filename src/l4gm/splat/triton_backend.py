@@ -49,13 +49,13 @@ _INTERPRETED = not isinstance(composite, triton.JITFunction)
 class _Scene(NamedTuple):
     """What the kernels read: float32 parameters of B frames, and C cameras for each."""
 
+    cameras: Cameras  # [B, C]
     means: Tensor  # [B, N, 3]
     quats: Tensor  # [B, N, 4]
     scales: Tensor  # [B, N, 3]
     opacities: Tensor  # [B, N]
     colors: Tensor  # [B, N, 3]
     background: Tensor  # [3]
-    cameras: Cameras  # [B, C]
 
     @property
     def device(self) -> torch.device:
@@ -183,7 +183,7 @@ class _Rasterize(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, cameras: Cameras, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        scene = _Scene(*parameters, cameras)
+        scene = _Scene(cameras, *parameters)
         image, alpha, trace = _forward(scene)
         ctx.cameras = cameras
         ctx.save_for_backward(*parameters, *trace)
@@ -194,7 +194,7 @@ class _Rasterize(torch.autograd.Function):
     def backward(ctx: Any, grad_image: Tensor, grad_alpha: Tensor) -> Any:
         # Asking for the saved tensors also checks that nobody has changed them since.
         saved = ctx.saved_tensors
-        scene, trace = _Scene(*saved[:6], ctx.cameras), _Trace(*saved[6:])
+        scene, trace = _Scene(ctx.cameras, *saved[:6]), _Trace(*saved[6:])
         grads: list[Tensor | None] = [None] * 6
         with _on(scene.device):
             if any(ctx.needs_input_grad[1:6]):

@@ -82,7 +82,7 @@ def differentiate(
         alpha = tl.where(drawn, tl.minimum(unclamped, ALPHA_MAX), 0.0)
         root = tl.rsqrt(1.0 - alpha)  # a division would take four times the instructions
         remainder = root * root
-        transmittance *= remainder
+        transmittance = tl.where(drawn, transmittance * remainder, transmittance)
         along_color = grad_red * record[RED] + grad_green * record[GREEN] + grad_blue * record[BLUE]
         grad_alpha = transmittance * along_color - behind * remainder
         weight = alpha * transmittance

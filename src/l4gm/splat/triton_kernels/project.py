@@ -43,7 +43,7 @@ from l4gm.splat.triton_kernels.layout import (
 from l4gm.splat.triton_kernels.tiles import columns_of_row, ellipse, rows_of_ellipse
 
 # Beyond this the float32 arithmetic of the later stages would overflow (px^2).
-_MAX_VARIANCE = tl.constexpr(1e24)
+_MAX_VARIANCE = tl.constexpr(1e18)
 
 
 @triton.jit(
