@@ -92,6 +92,16 @@ def test_ray_head_scales_grow_with_the_cell(pictures, ring, own_config):
     torch.testing.assert_close(half.scales[0, 0, 0], 2 * full.scales[0, 0, 0])
 
 
+def test_ray_head_leaves_no_gaps_between_splats(pictures, ring, own_config):
+    """However thin the network wants them: a larger picture must not show stripes."""
+    features = torch.zeros(1, 1, 64, 14)
+    features[..., 4:7] = -20
+    inputs = network_input(pictures(), ring(), None, 16)
+    g = gaussians_on_rays(features, inputs, own_config)
+    cell = 2 * 1.5 * math.tan(math.radians(49.1) / 2) / own_config.splat_size
+    torch.testing.assert_close(g.scales, torch.full_like(g.scales, 0.4 * cell))
+
+
 def test_ray_head_starts_as_small_soft_splats(pictures, ring, own_config):
     config = replace(own_config, input_size=64)
     model = L4GM(config)

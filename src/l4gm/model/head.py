@@ -28,6 +28,10 @@ RAY_REACH = 0.7
 PIXEL_MARGIN = 0.02
 PIXEL_GAIN = 2.0
 SCALE_UNIT = 0.1
+# Splats are at least this share of their cell wide. Training pictures have two pixels a cell, where
+# the rasterizer's own blur closes the gaps between thinner ones; larger pictures would show stripes
+# (the 3D smoothing filter of Mip-Splatting, Yu et al. 2024, equation 9).
+SMOOTHING = 0.4
 
 
 def split_channels(features: Tensor) -> dict[str, Tensor]:
@@ -61,6 +65,7 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
     scene, so that any orbit radius works, or to the visual hull;
+    no scale is below 0.4 of a cell;
     colour = sigmoid(2 y + logit(pixel)), absent views' pixels being the object's mean colour.
     On a coarser grid than the config's (training starts at half size) the scales grow with the
     cell, so that weights carry over between sizes.
@@ -85,13 +90,19 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     pixels = F.avg_pool2d(colors.flatten(0, 2), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
     unit = SCALE_UNIT * config.splat_size / size
+    smallest = SMOOTHING * cell_width(size)
     return Gaussians(
         means=origins + directions * distance,
         quats=F.normalize(parts["quats"], dim=-1),
-        scales=unit * F.softplus(parts["scales"]),
+        scales=((unit * F.softplus(parts["scales"])).square() + smallest**2).sqrt(),
         opacities=parts["opacities"].squeeze(-1).sigmoid(),
         colors=torch.sigmoid(PIXEL_GAIN * parts["colors"] + pixels.logit()),
     )
+
+
+def cell_width(size: int) -> float:
+    """World units between neighbouring splats of a size x size grid, at the middle of the scene."""
+    return 2 * RADIUS * math.tan(math.radians(FOV_Y_DEGREES) / 2) / size
 
 
 @torch.no_grad()
@@ -105,7 +116,7 @@ def initialize_ray_head(conv_out: nn.Conv2d, conv: nn.Conv2d, config: L4GMConfig
     """
     conv_out.weight.mul_(0.1)
     nn.init.zeros_(conv_out.bias)  # type: ignore[arg-type]
-    cell = 2 * RADIUS * math.tan(math.radians(FOV_Y_DEGREES) / 2) / config.splat_size
+    cell = cell_width(config.splat_size)
     start = {
         "means": [0.0, 0.0, 0.0],
         "opacities": [-1.0],
