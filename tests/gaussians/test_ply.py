@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,28 @@ def test_no_file_and_folder(tmp_path: Path) -> None:
         read_ply(tmp_path)
     with pytest.raises(InputError, match="folder"):
         write_ply(tmp_path, some_gaussians())
+
+
+@pytest.mark.slow
+def test_a_million_points_with_harmonics(tmp_path: Path) -> None:
+    """248 MB, read without a copy of what is not needed."""
+    count = 1_000_000
+    names = [*PROPERTIES, *(f"f_rest_{i}" for i in range(45))]
+    header = [f"property float {name}" for name in names]
+    with (tmp_path / "a.ply").open("wb") as stream:
+        lines = ["ply", "format binary_little_endian 1.0", f"element vertex {count}", *header]
+        stream.write("\n".join([*lines, "end_header\n"]).encode())
+        rows = np.tile(np.arange(len(names), dtype="<f4") / len(names), (count // 10, 1))
+        for part in range(10):
+            rows[:, 0] = part + np.arange(len(rows)) / len(rows)
+            stream.write(rows.tobytes())
+    tracemalloc.start()
+    read = read_ply(tmp_path / "a.ply")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert read.num_gaussians == count
+    np.testing.assert_allclose(read.means[[0, 123_456, 999_999], 0], [0, 1.23456, 9.99999])
+    assert peak < 248e6
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

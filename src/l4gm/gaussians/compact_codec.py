@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from l4gm.gaussians.still import FIELDS, unit_quats
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.rotations import quat_multiply
 
@@ -117,7 +118,7 @@ def measure_ranges(frames: Iterable[Gaussians]) -> Ranges:
     products = torch.zeros(4, 4, dtype=torch.float64)
     for frame in frames:
         seen = _visible(frame)
-        for name in ("means", "quats", "scales", "opacities", "colors"):
+        for name in FIELDS:
             if not getattr(frame, name).isfinite().all():
                 raise ValueError(f"{name} hold values that are not finite")
         if not seen.any():
@@ -125,7 +126,7 @@ def measure_ranges(frames: Iterable[Gaussians]) -> Ranges:
         means, scales = frame.means[seen].float().cpu(), frame.scales[seen].float()
         lower, upper = torch.minimum(lower, means.amin(0)), torch.maximum(upper, means.amax(0))
         smallest, largest = min(smallest, float(scales.min())), max(largest, float(scales.max()))
-        quats = _unit(frame.quats[seen].double().cpu())
+        quats = unit_quats(frame.quats[seen].double().cpu())
         products += quats.mT @ quats
     if not lower.isfinite().all():  # nothing is visible in any frame
         lower, upper, smallest, largest = torch.zeros(3), torch.ones(3), 1.0, 1.0
@@ -178,13 +179,6 @@ def _visible(frame: Gaussians) -> Tensor:
     return frame.opacities >= MIN_ALPHA
 
 
-def _unit(quats: Tensor) -> Tensor:
-    """Quaternions of length one; the identity for those of length zero."""
-    lengths = quats.norm(dim=-1, keepdim=True)
-    identity = torch.tensor(_IDENTITY, dtype=quats.dtype)
-    return torch.where(lengths > 0, quats / lengths.clamp(min=1e-30), identity)
-
-
 def _spaced(values: Tensor, lower: Tensor | float, upper: Tensor | float, steps: int) -> Levels:
     """Integers 0..steps of values between lower and upper; of those beyond, the nearest end."""
     extent = torch.as_tensor(upper, dtype=torch.float64) - torch.as_tensor(lower)
@@ -200,7 +194,7 @@ def _between(levels: Levels, lower: Tensor | float, upper: Tensor | float, steps
 
 def _quantise(frame: Gaussians, ranges: Ranges, precision: Precision) -> list[Levels]:
     """Means, scales, rotations, colors [N, 3] and opacities [N, 1] as integers."""
-    turned = quat_multiply(_conjugate(ranges), _unit(frame.quats.double().cpu()))
+    turned = quat_multiply(_conjugate(ranges), unit_quats(frame.quats.double().cpu()))
     turned = torch.where(turned[..., :1] < 0, -turned, turned)
     rotations = turned[..., 1:] / (1 + turned[..., :1])  # modified Rodrigues, within [-1, 1]
     opacities = _spaced(frame.opacities[:, None], 0.0, 1.0, 2**precision.opacities - 1)

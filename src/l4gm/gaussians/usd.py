@@ -116,12 +116,14 @@ def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
     prims = [p for p in stage.Traverse() if p.GetTypeName() == "ParticleField3DGaussianSplat"]
     if not prims:
         raise InputError(f"{path}: no ParticleField3DGaussianSplat in it; is it a mesh?")
-    moved = UsdGeom.Xformable(prims[0]).ComputeLocalToWorldTransform(Usd.TimeCode.Default())
-    if not np.allclose(np.array(moved), np.eye(4)):
-        raise InputError(f"{path}: the splats are moved or turned; apply their transform first")
     up: Up = "z" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z else "y"
     positions = _attribute(prims[0], "positions", path)
     times = positions.GetTimeSamples() or [Usd.TimeCode.Default()]
+    place = UsdGeom.Xformable(prims[0])
+    if any(
+        np.any(np.array(place.ComputeLocalToWorldTransform(time)) != np.eye(4)) for time in times
+    ):
+        raise InputError(f"{path}: the splats are moved or turned; apply their transform first")
     sets = [from_file_axes(_frame(prims[0], time, path), up) for time in times]
     if len({frame.num_gaussians for frame in sets}) > 1:
         raise InputError(f"{path}: frames of different counts; a sequence needs the same in each")
