@@ -20,7 +20,9 @@ def test_tells_versions_devices_and_backends(run: Callable) -> None:
     findings = json.loads(outcome.out)
     assert findings["packages"]["torch"] == torch.__version__
     assert findings["devices"][0]["name"] == "cpu"
-    assert {b["name"]: b["usable"] for b in findings["backends"]}["cpu"]
+    backends = {backend["name"]: backend["usable"] for backend in findings["backends"]}
+    assert backends["cpu"]
+    assert torch.cuda.is_available() or not (backends["triton"] or backends["gsplat"])
     assert [weights["name"] for weights in findings["weights"]][:2] == ["mini", "official"]
 
 

@@ -22,15 +22,16 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras, orbit_cameras
 from l4gm.splat.render import available_backends, render
 
+PARAMETERS = ("means", "quats", "scales", "opacities", "colors")
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "splatting_triton.py"
+DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") else "cuda"
+
 pytestmark = [
     pytest.mark.skipif("triton" not in available_backends(), reason="triton is not installed"),
     # The interpreter computes what is masked away, too.
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
+    *([pytest.mark.gpu] if DEVICE == "cuda" else []),
 ]
-
-PARAMETERS = ("means", "quats", "scales", "opacities", "colors")
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "splatting_triton.py"
-DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") else "cuda"
 
 
 def _scene(number: int = 12, size: int = 20) -> tuple[Gaussians, Cameras]:

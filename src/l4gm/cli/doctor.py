@@ -138,12 +138,11 @@ def _backends() -> list[dict[str, Any]]:
 
     from l4gm.splat.render import available_backends
 
-    reason = None
-    if "gsplat" not in available_backends():
-        reason = 'pip install "l4gm[cuda]"'
-    elif not torch.cuda.is_available():
-        reason = "needs an NVIDIA GPU"
-    reasons = dict.fromkeys(available_backends()) | {"gsplat": reason}
+    installed = available_backends()
+    on_gpu = None if torch.cuda.is_available() else "needs an NVIDIA GPU"
+    reasons = dict.fromkeys(installed)
+    for name, package in (("triton", "triton>=3.6"), ("gsplat", "l4gm[cuda]")):
+        reasons[name] = on_gpu if name in installed else f'pip install "{package}"'
     return [
         {"name": name, "usable": reason is None, "reason": reason}
         for name, reason in reasons.items()
