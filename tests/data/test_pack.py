@@ -141,6 +141,8 @@ def test_all_clips_of_an_object_are_in_one_split():
 def test_clip_files_and_sets_are_gathered(clips, make_clip, pictures, tmp_path):
     for clip in clips[:3]:
         write_clip(tmp_path / "farm" / clip.facts.key[:1] / f"{clip.facts.key}.tar", clip)
+    (tmp_path / "farm" / ".scratch").mkdir()
+    write_clip(tmp_path / "farm" / ".scratch" / "unfinished.tar", clips[6])
     pack_clips(names(clips)[3:], lambda k: clips[3 + k], tmp_path / "set", SMALL)
     found = find_clips([tmp_path / "farm", str(tmp_path / "set")])
     assert sorted(clip.key for clip in found) == sorted(names(clips))

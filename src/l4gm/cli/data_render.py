@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from l4gm.datagen.farm_report import Report
 
 EXAMPLES = """
-l4gm data render models/ -o out/farm --workers 2 --size 128
+l4gm data render models/ -o out/farm --workers 2 --size 128 --pack sets/mine
 l4gm data render models/ -o out/cycles --renderer blender --samples 64 --max-clips 2
 l4gm data render objects.parquet -o /shared/farm --renderer blender --ray auto --device gpu
 l4gm data render objects.parquet -o /shared/farm --part 3/16
@@ -85,6 +85,8 @@ class Options(CommonOptions):
     """Render on this Ray cluster: auto, ray://HEAD:10001, or local."""
     gpus_per_worker: float = 0.0
     """Share of a graphics card for each worker on Ray."""
+    pack: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """When all is rendered, also pack the clips into a set there, as `l4gm data pack` does."""
     retry_failed: tyro.conf.FlagCreatePairsOff[bool] = False
     """Also try models again that crashed, timed out or took too much memory."""
 
@@ -123,6 +125,10 @@ def run(options: Options) -> None:
     print(summary(report, options.out))
     if report.failed and not report.clips:
         raise CommandError(f"{options.out}: not one clip could be rendered")
+    if options.pack is not None:
+        from l4gm.cli import data_pack
+
+        data_pack.run(data_pack.Options(clips=(str(options.out),), out=options.pack))
 
 
 def _check(options: Options) -> None:

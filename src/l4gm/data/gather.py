@@ -104,7 +104,7 @@ def _clip_files(folder: Path) -> list[FoundClip]:
     return [
         FoundClip(path.stem, str(path.parent), path.name, 0, path.stat().st_size)
         for path in sorted(folder.rglob("*.tar"))
-        if not path.name.startswith(".")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
 
 

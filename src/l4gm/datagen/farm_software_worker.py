@@ -6,6 +6,7 @@ python -m l4gm.datagen.farm_software_worker --reply-fd 5
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from l4gm.data.pictures import encode_pictures
 from l4gm.datagen.farm_serve import RefusalError, serve
 from l4gm.datagen.gltf import load_gltf
 from l4gm.datagen.gltf_scene import GltfScene
+from l4gm.datagen.motion import EXACT, exact_motion
 from l4gm.datagen.software_renderer import Lighting, render_mesh
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import Cameras
@@ -81,6 +83,7 @@ class SoftwareRenderer:
             )
             for view in range(images.shape[1])
         )
+        facts = replace(facts, motion=exact_motion(mesh, facts.fps), motion_method=EXACT)
         return StoredClip(facts=facts, cameras=cameras, views=views)
 
 
