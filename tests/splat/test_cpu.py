@@ -287,6 +287,7 @@ print(time.process_time() - start)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # it counts processor time, whatever else the machine does
 def test_the_first_call_is_waited_for_once(tmp_path: Path) -> None:
     """Kernels compile in less than 20 s, and load in less than 1 s from then on.
 
@@ -297,7 +298,7 @@ def test_the_first_call_is_waited_for_once(tmp_path: Path) -> None:
         float(
             subprocess.run(
                 [sys.executable, "-c", _FIRST_CALL], env=os.environ | settings, text=True,
-                capture_output=True, check=True, timeout=280,
+                capture_output=True, check=True, timeout=800,
             ).stdout
         )
         for _ in range(3)
