@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -203,7 +204,11 @@ def download(
     package = _package(folder)
     batches = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
     rows: list[ObjaverseObject] = []
-    with redirect_stdout(StringIO()), ThreadPoolExecutor(max(1, connections)) as pool:
+    with (
+        redirect_stdout(StringIO()),  # the package prints a line for each object
+        warnings.catch_warnings(action="ignore", category=UserWarning),
+        ThreadPoolExecutor(max(1, connections)) as pool,
+    ):
         for batch in pool.map(lambda batch: _download_batch(package, batch), batches):
             rows += batch
             on_item(len(rows), len(items))
