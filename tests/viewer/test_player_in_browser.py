@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from l4gm import Gaussians, GaussianSequence, orbit_cameras, render
+from l4gm.cli.app_page import embedded
 from l4gm.viewer.player import write_player
 
 Creature = Callable[..., GaussianSequence]
@@ -421,3 +422,27 @@ def test_opens_quickly(fresh_browser: Any, tmp_path: Path, creature: Creature) -
     assert 0 < seconds["ThreadTime"] < 1  # of the thread that answers the visitor
     assert 0 < seconds["ProcessTime"] < 3
     assert problems(fresh_browser) == []
+
+
+def test_plays_inside_another_page(browser: Any, tmp_path: Path, creature: Creature) -> None:
+    """As the app shows it: in a sandboxed frame, which reaches nothing outside itself."""
+    sequence = creature(frames=2, count=300)
+    write_player(tmp_path / "a.html", sequence, title='"cat" & <dog>', autoplay=False)
+    (tmp_path / "outer.html").write_text(
+        "<!DOCTYPE html><meta charset=utf-8><h1>App</h1>"
+        + embedded((tmp_path / "a.html").read_text())
+    )
+    browser.open(tmp_path / "outer.html")
+    browser.call("POST", f"{browser.session}/frame", {"id": 0})
+    try:
+        assert browser.run("return await l4gm.ready")
+        browser.run("await l4gm.seek(1)")
+        set_camera(browser, POSES[1])
+        expected = expected_picture(sequence.gaussians[1], POSES[1], 64)
+        assert psnr(capture(browser, 64), expected) > 44
+        assert browser.run("return document.querySelector('h1').textContent") == '"cat" & <dog>'
+        reached = "try { return parent.document.title } catch (error) { return error.name }"
+        assert browser.run(reached) == "SecurityError"
+    finally:
+        browser.call("POST", f"{browser.session}/frame", {"id": None})
+    assert problems(browser) == []
