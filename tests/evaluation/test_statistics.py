@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -54,7 +55,10 @@ def test_verdicts_follow_the_interval() -> None:
 def test_findings_survive_json() -> None:
     curve = Curve("with", "psnr", (10.0, 20.0), ((1.0, 2.0), (3.0, 4.0)))
     claim = Claim("says", "difference", Interval(1.0, 0.5, 1.5), "agrees")
-    findings = Findings("temporal", "title", "setup", "steps", "seeds", (curve,), (claim,))
-    assert Findings.from_dict(findings.to_dict()) == findings
+    one_seed = judge("says", "difference", [2.0], [1.0])
+    claims = (claim, one_seed)
+    findings = Findings("temporal", "title", "setup", "steps", "seeds", (curve,), claims)
+    text = json.dumps(findings.to_dict(), allow_nan=False)
+    assert Findings.from_dict(json.loads(text)) == findings
     assert curve.last() == (2.0, 4.0)
     assert curve.point(0).value == 2.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from l4gm.ablation.training import SIZE_PX, Budget, Laboratory, RunCurve, Variant, image_variant
 from l4gm.ablation.training import video_variants as _video_variants
+from l4gm.datagen.procedural import GENERATOR_VERSION
 from l4gm.evaluation.findings import Curve, Findings, judge
 
 _STEPS = "optimizer steps"
@@ -136,5 +137,6 @@ def _setup(budget: Budget, lab: Laboratory, seeds: Sequence[int]) -> str:
         f"{SIZE_PX} px, 180,000 weights, {len(seeds)} seeds; {budget.image_steps} steps of "
         f"{budget.image_batch} single frames, {budget.video_steps} steps on a clip of "
         f"{budget.video_frames} frames; {budget.num_clips} clips to train on; judged on free views "
-        f"of {budget.judged_clips} held-out objects each of: {sets}; the four views given."
+        f"of {budget.judged_clips} held-out objects each of: {sets} (procedural objects of version "
+        f"{GENERATOR_VERSION}); the four views given."
     )

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.datagen.clips import MixedClips, ModelClips, ProceduralClips
+from l4gm.datagen.procedural import GENERATOR_VERSION
 from l4gm.evaluation.metrics import flicker, psnr, ssim
 from l4gm.evaluation.renders import clip_images, single_pass
 from l4gm.gaussians.atomic import atomic_file
@@ -222,7 +223,10 @@ class Laboratory:
         return self._folder(variant, seed) / _WEIGHTS_NAME
 
     def _folder(self, variant: Variant, seed: int) -> Path:
-        defined_by = f"{variant} {self.budget} {seed} {sorted(self.judged)} {small_config(True)}"
+        defined_by = (
+            f"{variant} {self.budget} {seed} {sorted(self.judged)} {small_config(True)} "
+            f"{GENERATOR_VERSION}"
+        )
         digest = hashlib.sha256(defined_by.encode()).hexdigest()[:10]
         return self.folder / f"{variant.name}-seed{seed}-{digest}"
 

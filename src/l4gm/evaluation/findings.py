@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -74,8 +75,14 @@ class Findings:
     claims: tuple[Claim, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Plain values for JSON, which knows no infinity: bounds of a single value are None."""
+        values = asdict(self)
+        for claim in values["claims"]:
+            difference = claim["difference"]
+            for bound in ("low", "high"):
+                if math.isinf(difference[bound]):
+                    difference[bound] = None
+        return values
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Findings:
@@ -90,10 +97,17 @@ class Findings:
             for curve in values["curves"]
         )
         claims = tuple(
-            Claim(**{**claim, "difference": Interval(**claim["difference"])})
+            Claim(**{**claim, "difference": _interval(claim["difference"])})
             for claim in values["claims"]
         )
         return Findings(**{**values, "curves": curves, "claims": claims})
+
+
+def _interval(values: dict[str, Any]) -> Interval:
+    low, high = values["low"], values["high"]
+    return Interval(
+        values["value"], -math.inf if low is None else low, math.inf if high is None else high
+    )
 
 
 def judge(

@@ -152,7 +152,8 @@ def _summary(report: Report) -> str:
         for claim in finding.claims:
             lines.append(
                 f'<li><span class="{claim.verdict}">{claim.verdict}</span> '
-                f"{escape(claim.paper)} <small>({escape(finding.suite)})</small></li>"
+                f"{escape(claim.paper)} <small>({escape(finding.suite)}; "
+                f"{escape(claim.measured)}: {claim.difference})</small></li>"
             )
     sums = "".join(
         f"<li><code>{escape(key)}</code> {escape(value)}</li>"
