@@ -5,7 +5,7 @@ import torch
 
 from l4gm.geometry.cameras import RADIUS, orbit_cameras
 from l4gm.geometry.rays import pixel_rays
-from l4gm.model.hull import NUM_STEPS, REACH, object_color, visual_hull
+from l4gm.model.hull import NUM_STEPS, REACH, inside_silhouette, object_color, visual_hull
 
 STEP = 2 * REACH / (NUM_STEPS - 1)
 BALL = 0.4
@@ -129,3 +129,45 @@ def test_the_object_color_is_that_of_the_given_views_without_the_background():
     mean = object_color(pictures, given(1, 0))
     assert torch.allclose(mean[0, 0], color)
     assert torch.allclose(mean[0, 1], torch.full((3,), 0.5))  # nothing but white is seen
+
+
+def test_what_projects_to_background_is_outside(rig):
+    pictures = pictures_of_a_ball(rig[0, 0])
+    points = torch.tensor(
+        [
+            [0.0, 0.0, 0.0],  # in the ball
+            [0.0, 0.0, -0.7],  # behind it, hidden by it
+            [0.0, 0.39, 0.0],
+            [0.0, 0.55, 0.0],  # above
+            [0.6, 0.0, 0.0],  # beside
+            [0.0, 0.0, 0.6],  # in front
+        ]
+    )
+    inside = inside_silhouette(points[None, None], pictures, rig)
+    assert inside[0, 0].tolist() == [1, 1, 1, 0, 0, 1]
+
+
+def test_only_the_first_view_of_the_moment_tells(rig):
+    pictures = pictures_of_a_ball(rig[0, 0]).repeat(1, 2, 1, 1, 1, 1)
+    pictures[:, 1, 0] = pictures_of_a_ball(rig[0, 0], radius=0.2)[:, 0, 0]
+    point = torch.tensor([0.0, 0.3, 0.0]).expand(1, 2, 1, 3)
+    assert inside_silhouette(point, pictures, rig).flatten().tolist() == [1, 0]
+    pictures[:, :, 1:] = 1
+    assert inside_silhouette(point, pictures, rig).flatten().tolist() == [1, 0]
+
+
+def test_white_spots_of_the_object_are_not_background(rig):
+    """An eye's white in the middle and one at the rim; the background around stays what it is."""
+    pictures = pictures_of_a_ball(rig[0, 0]).clone()
+    pictures[..., 30:36, 30:36] = 1
+    point = torch.zeros(1, 1, 1, 3)
+    assert inside_silhouette(point, pictures, rig).item() == 1
+    corner = torch.tensor([0.62, 0.62, 0.0])[None, None, None]
+    assert inside_silhouette(corner, pictures, rig).item() == 0
+
+
+def test_an_object_at_the_edge_does_not_fill_the_picture(rig):
+    pictures = torch.ones(1, 1, 4, 3, 64, 64)
+    pictures[..., :, :2] = 0
+    points = torch.tensor([[-0.67, 0.0, 0.0], [-0.5, 0.0, 0.0], [0.6, 0.0, 0.0]])
+    assert inside_silhouette(points[None, None], pictures, rig)[0, 0].tolist() == [1, 0, 0]

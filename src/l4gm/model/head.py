@@ -15,7 +15,7 @@ from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.geometry.rays import pixel_rays
 from l4gm.model.config import L4GMConfig
-from l4gm.model.hull import object_color
+from l4gm.model.hull import inside_silhouette, object_color
 from l4gm.model.inputs import NetworkInput
 
 CHANNELS = {"means": 3, "opacities": 1, "scales": 3, "quats": 4, "colors": 3}
@@ -65,7 +65,8 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
     scene, so that any orbit radius works, or to the visual hull;
-    no scale is below 0.4 of a cell;
+    no scale is below 0.4 of a cell; with the hull, what projects to the background of view 0 is
+    transparent;
     colour = sigmoid(2 y + logit(pixel)), absent views' pixels being the object's mean colour.
     On a coarser grid than the config's (training starts at half size) the scales grow with the
     cell, so that weights carry over between sizes.
@@ -91,11 +92,15 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
     unit = SCALE_UNIT * config.splat_size / size
     smallest = SMOOTHING * cell_width(size)
+    means = origins + directions * distance
+    opacities = parts["opacities"].squeeze(-1).sigmoid()
+    if inputs.hull is not None:
+        opacities = opacities * inside_silhouette(means, colors, inputs.cameras)
     return Gaussians(
-        means=origins + directions * distance,
+        means=means,
         quats=F.normalize(parts["quats"], dim=-1),
         scales=((unit * F.softplus(parts["scales"])).square() + smallest**2).sqrt(),
-        opacities=parts["opacities"].squeeze(-1).sigmoid(),
+        opacities=opacities,
         colors=torch.sigmoid(PIXEL_GAIN * parts["colors"] + pixels.logit()),
     )
 

@@ -30,6 +30,10 @@ MASK_GAIN = 8.0
 TOLERANCE = 0.15
 # A ray on which the views together never agree this much meets no object.
 LEAST_AGREEMENT = 0.5
+# What is whiter than this in all channels may be background. White parts of an object that are
+# narrower than twice the closing radius (a share of the picture) are not taken for it.
+BACKGROUND_WHITE = 0.985
+CLOSING_RADIUS = 0.07
 
 
 def object_masks(colors: Tensor, present: Tensor) -> Tensor:
@@ -56,6 +60,49 @@ def object_color(colors: Tensor, present: Tensor) -> Tensor:
     area = masks.sum((2, 4, 5))
     mean = (colors * masks).sum((2, 4, 5)) / area.clamp(min=1e-6)
     return torch.where(area > 0.5, mean, 0.5)
+
+
+@torch.no_grad()
+def inside_silhouette(means: Tensor, colors: Tensor, cameras: Cameras) -> Tensor:
+    """Which splats the video's own picture of their moment does not contradict.
+
+    A splat in front of or behind the object's picture is inside; one that projects to background
+    cannot be part of the object, wherever along its ray the network puts it.
+
+    Args:
+        means: [B, T, N, 3] world.
+        colors: [B, T, V, 3, H, W] in [0, 1] on white; only view 0, the video's own, tells.
+        cameras: [B, T, V] or [1, 1, V], of the images.
+
+    Returns:
+        [B, T, N] in [0, 1]: 0 on background, soft over one pixel.
+    """
+    batch, frames = means.shape[:2]
+    silhouettes = _closed((colors[:, :, 0].amin(2) < BACKGROUND_WHITE).float().flatten(0, 1))
+    cameras = cameras[:, :, 0].expand(batch, frames)
+    grids = [
+        _sampling_grid(means[b, t], cameras[b, t]) for b in range(batch) for t in range(frames)
+    ]
+    seen = F.grid_sample(silhouettes[:, None], torch.stack(grids)[:, None], align_corners=False)
+    return seen.reshape(batch, frames, -1)
+
+
+def _closed(masks: Tensor) -> Tensor:
+    """Morphological closing of masks [M, H, W] by a square: fills holes and gaps."""
+    radius = round(CLOSING_RADIUS * masks.shape[-1])
+
+    def grown(values: Tensor) -> Tensor:
+        for kernel, padding in (
+            ((2 * radius + 1, 1), (radius, 0)),
+            ((1, 2 * radius + 1), (0, radius)),
+        ):
+            values = F.max_pool2d(values, kernel, 1, padding)
+        return values
+
+    # What lies beyond the picture counts as background while shrinking too.
+    room = F.pad(masks, (radius,) * 4)
+    closed = 1 - grown(1 - grown(room))
+    return closed[..., radius : closed.shape[-2] - radius, radius : closed.shape[-1] - radius]
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def small_network() -> L4GMConfig:
         attention_head_width=16,
         head="ray",
         ray_start="hull",
+        hull_channels=True,
         attention_codes=True,
         temporal_residual="plain",
         patch_size=2,
