@@ -177,9 +177,7 @@ def test_command_line_mistakes(extra, text, tmp_path, capsys) -> None:
 
 
 @pytest.mark.slow
-def test_command_reconstructs_draws_and_goes_on(
-    make_tree, no_weights, tmp_path, capsys
-) -> None:
+def test_command_reconstructs_draws_and_goes_on(make_tree, no_weights, tmp_path, capsys) -> None:
     """A network of a few thousand numbers, from input pictures to scores; then again from disk."""
     truth = make_tree("gt")
     torch.manual_seed(0)
