@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,30 @@ def test_the_same_bytes_again(blender: Blender, builder: Any, tmp_path: Path) ->
         (path,) = (tmp_path / name / "clips").rglob("*.tar")
         files.append(path.read_bytes())
     assert files[0] == files[1]
+
+
+def test_a_clip_does_not_depend_on_those_before_it(
+    blender: Blender, builder: Any, tmp_path: Path
+) -> None:
+    """The third clip of a lit surface, rendered after the others and alone, by another run."""
+    (tmp_path / "models").mkdir()
+    builder.triangle()
+    builder.append("nodes", {"mesh": 0})
+    builder.animate(0, "translation", [0.0, 3 / 24], [[0, 0, 0], [0.1, 0, 0]])
+    builder.write(tmp_path / "models")
+    (model,) = find_models(tmp_path / "models")
+    settings = RenderSettings(
+        renderer="blender", size_px=16, fixed_views=1, free_views=1, num_frames=1, samples=4
+    )
+    task = make_task(tmp_path / "out", blender, settings)
+    assert run_farm([model], task).clips == 3
+    (last,) = (task.folder / "clips").rglob("*_002*.tar")
+    before = last.read_bytes()
+    assert pictures(last)[0, 0, ..., :3].max() > 0
+    last.unlink()
+    shutil.rmtree(task.folder / "ledger")
+    assert run_farm([model], task).rendered_clips == 1
+    assert last.read_bytes() == before
 
 
 def test_bad_files_are_refused_and_nothing_else_is_touched(

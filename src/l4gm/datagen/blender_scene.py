@@ -123,6 +123,13 @@ def bounds(places: list[float]) -> tuple[NDArray[np.float64], float]:
     return (low + high) / 2, size
 
 
+def remove_cameras_and_lights() -> None:
+    """All of them, whoever made them."""
+    for thing in list(bpy.data.objects):
+        if thing.type in ("CAMERA", "LIGHT", "LIGHT_PROBE", "SPEAKER"):
+            bpy.data.objects.remove(thing)
+
+
 def place_camera(pose: NDArray[np.float32], center: NDArray[np.float64], size: float) -> None:
     """Where a camera of the unit cube's world stands around the object as it is in the file."""
     matrix = np.eye(4)

@@ -42,6 +42,7 @@ from l4gm.datagen.blender_scene import (
     place_camera,
     play,
     playing,
+    remove_cameras_and_lights,
     set_engine,
     set_light,
 )
@@ -138,7 +139,7 @@ class BlenderRenderer:
             self.shown = animation
 
     def _load(self, animation: int) -> None:
-        """A scene with the file's object, moving by one animation, without lights and cameras."""
+        """A scene with the file's object, moving by one animation."""
         bpy.ops.wm.read_factory_settings(use_empty=True)
         bpy.context.preferences.filepaths.use_scripts_auto_execute = False
         bpy.context.scene.render.fps = round(self.settings["fps"])
@@ -146,9 +147,6 @@ class BlenderRenderer:
             self._import(animation)
         except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
             raise RefusalError("unreadable", f"Blender cannot read it ({error})") from error
-        for thing in list(bpy.data.objects):
-            if thing.type in ("CAMERA", "LIGHT", "LIGHT_PROBE", "SPEAKER"):
-                bpy.data.objects.remove(thing)
         for picture in bpy.data.images:
             lost = picture.source == "FILE" and picture.users and not picture.packed_file
             if lost and not Path(bpy.path.abspath(picture.filepath)).is_file():
@@ -190,6 +188,7 @@ class BlenderRenderer:
 
     def _set_up(self, cameras: StoredCameras, size: float) -> None:
         """Everything about the pictures but the camera's place."""
+        remove_cameras_and_lights()  # those of the file, and ours of the clip before
         scene, settings = bpy.context.scene, self.settings
         render, view = scene.render, scene.view_settings
         render.resolution_x, render.resolution_y = cameras.width, cameras.height
