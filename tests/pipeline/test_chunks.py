@@ -8,7 +8,13 @@ import pytest
 import torch
 
 from l4gm.gaussians.types import Gaussians
-from l4gm.pipeline.chunks import ChunkState, reconstruct_chunk, reconstruct_chunks
+from l4gm.pipeline.chunks import (
+    ChunkState,
+    ClipLoop,
+    reconstruct_chunk,
+    reconstruct_chunks,
+    reconstruct_clips,
+)
 
 LENGTHS = [
     (length, chunk)
@@ -114,6 +120,35 @@ def test_out_of_memory_halves_the_chunks(network, rig, numbered, caplog):
 
     with pytest.raises(torch.OutOfMemoryError):
         list(reconstruct_chunks(no_device, rig, first_state(), numbered(17), 8))
+
+
+def test_out_of_memory_takes_fewer_clips_before_shorter_chunks(network, rig, numbered, caplog):
+    """First two of five clips at a time, then also T = 4."""
+
+    def small_device(images, cameras, present=None):
+        if images.shape[0] * images.shape[1] > room:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return network(images, cameras, present)
+
+    lengths = [9, 1, 7, 4, 12]
+    for room, shapes in [(16, {(2, 7), (1, 7)}), (4, {(1, 4)})]:
+        network.shapes.clear()
+        loops = [ClipLoop(first_state(), numbered(length)) for length in lengths]
+        rows: dict[int, list[int]] = {index: [] for index in range(5)}
+        for index, chunk in reconstruct_clips(small_device, rig, loops, 7):
+            rows[index] += chunk.gaussians.means[:, 0, 0].round().int().tolist()
+        assert rows == {index: list(range(length)) for index, length in enumerate(lengths)}
+        assert {shape[:2] for shape in network.shapes} == shapes
+    assert "going on with 2 clips at a time" in caplog.text
+    assert "going on with chunks of 4 frames" in caplog.text
+
+
+def test_other_errors_are_no_lack_of_memory(rig, numbered):
+    def broken(images, cameras, present=None):
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="multiplied"):
+        list(reconstruct_chunks(broken, rig, first_state(), numbered(9), 8))
 
 
 @pytest.mark.parametrize("count", [0, 1, 6])

@@ -328,3 +328,33 @@ def test_bad_sources(tmp_path):
 def test_sizes_below_one(name):
     with pytest.raises(ValueError, match=name):
         VideoTo4D(SmallNetwork(), **{name: 0})
+
+
+@pytest.mark.parametrize("missing_views", ["first chunk", "every chunk"])
+def test_a_list_of_clips_is_one_batch_and_gives_each_its_own_result(missing_views):
+    """Of different lengths, sizes and views; the passes take what is left of every clip."""
+    clips = [moving_frames(9), moving_frames(3, seed=1)[..., :48, :48], moving_frames(5, seed=2)]
+    views = [None, moving_frames(4, seed=3), None]
+    network, told = SmallNetwork(), []
+    video_to_4d = pipeline(4, reconstruction=network, missing_views=missing_views)
+    reports = [PipelineReport() for _ in clips]
+    results = video_to_4d(
+        clips, views=views, report=reports, fps=10, progress=lambda *args: told.append(args)
+    )
+    # One pass of T = 1 lifts the given views; then 9, 3 and 5 frames are 3, 1 and 2 chunks of 4.
+    assert [call[0] for call in network.calls] == [(1, 1, 4), (3, 4, 4), (2, 4, 4), (1, 4, 4)]
+    for clip, given, result, report in zip(clips, views, results, reports, strict=True):
+        alone = pipeline(4, missing_views=missing_views)(clip, views=given, fps=10)
+        assert (len(result), result.fps) == (len(alone), 30)
+        assert report.num_output_frames == len(alone)
+        for one, other in zip(tensors(result.gaussians), tensors(alone.gaussians), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+    assert told[-1] == ("interpolate", 17, 17)
+
+
+def test_lists_that_do_not_go_together():
+    assert pipeline()([]) == []
+    with pytest.raises(InputError, match="views: expected a list of 2"):
+        pipeline()([moving_frames(2)] * 2, views=moving_frames(4))
+    with pytest.raises(InputError, match=r"frames: expected a tensor \[T, 3, H, W\]"):
+        pipeline()(list(moving_frames(2)))

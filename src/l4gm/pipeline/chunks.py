@@ -9,7 +9,8 @@ from its last set of Gaussians.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Protocol
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
+from l4gm.pipeline.memory import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.pipeline.rig import InputRig
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,10 @@ class ChunkState:
     keep: bool = False
 
 
-@torch.inference_mode()
+# A clip's state, and frames [k, 3, S, S]: what it brings to a forward pass.
+ChunkInput = tuple[ChunkState, Tensor]
+
+
 def reconstruct_chunk(
     reconstruct: Reconstruct, rig: InputRig, state: ChunkState, frames: Tensor, chunk_frames: int
 ) -> tuple[Gaussians, ChunkState]:
@@ -68,24 +73,61 @@ def reconstruct_chunk(
     Returns:
         Gaussians [k, N], or [k - 1, N] when `state.continues`, and the state for the next chunk.
     """
-    count = len(frames)
+    return reconstruct_together(reconstruct, rig, [(state, frames)], chunk_frames)[0]
+
+
+@torch.inference_mode()
+def reconstruct_together(
+    reconstruct: Reconstruct,
+    rig: InputRig,
+    inputs: Sequence[ChunkInput],
+    chunk_frames: int,
+) -> list[tuple[Gaussians, ChunkState]]:
+    """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
+    images = torch.stack([_network_images(*each, chunk_frames) for each in inputs])
+    gaussians = reconstruct(images, rig.cameras(), _network_present(inputs))
+    results = []
+    for index, (state, frames) in enumerate(inputs):
+        # A clone, so that no clip keeps all of them in memory.
+        clip = gaussians[index].map(torch.clone) if len(inputs) > 1 else gaussians[index]
+        if state.keep:
+            following = replace(state, continues=chunk_frames > 1)
+        else:
+            views = rig.draw_all(clip[len(frames) - 1])
+            following = ChunkState(views=views, continues=chunk_frames > 1)
+        results.append((clip[int(state.continues) : len(frames)], following))
+    return results
+
+
+def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int) -> Tensor:
+    """[T, 4, 3, S, S]: the frames, filled up to T, beside the state's other views."""
     skipped = int(state.continues)
-    if not skipped < count <= chunk_frames:
-        raise ValueError(f"frames must be {skipped + 1} to {chunk_frames} pictures, got {count}")
-    filled = torch.cat([frames, frames[-1:].expand(chunk_frames - count, *frames.shape[1:])])
+    if not skipped < len(frames) <= chunk_frames:
+        raise ValueError(
+            f"frames must be {skipped + 1} to {chunk_frames} pictures, got {len(frames)}"
+        )
+    filler = frames[-1:].expand(chunk_frames - len(frames), *frames.shape[1:])
     sides = state.views[1:].expand(chunk_frames, *state.views[1:].shape)
-    images = torch.cat([filled[:, None], sides], 1)
-    present = None if state.present is None else state.present[None]
-    gaussians = reconstruct(images[None], rig.cameras(), present)[0]
-    if state.keep:
-        following = replace(state, continues=chunk_frames > 1)
-    else:
-        views = rig.draw_all(gaussians[count - 1])
-        following = ChunkState(views=views, continues=chunk_frames > 1)
-    return gaussians[skipped:count], following
+    return torch.cat([torch.cat([frames, filler])[:, None], sides], 1)
 
 
-Step = Callable[[Reconstruct, InputRig, ChunkState, Tensor, int], tuple[Gaussians, ChunkState]]
+def _network_present(inputs: Sequence[ChunkInput]) -> Tensor | None:
+    """[B, 4] bool, which views each clip knows; None when every clip knows all."""
+    if all(state.present is None for state, _ in inputs):
+        return None
+    return torch.stack(
+        [
+            torch.ones(len(state.views), dtype=torch.bool, device=state.views.device)
+            if state.present is None
+            else state.present
+            for state, _ in inputs
+        ]
+    )
+
+
+Step = Callable[
+    [Reconstruct, InputRig, Sequence[ChunkInput], int], list[tuple[Gaussians, ChunkState]]
+]
 
 
 @dataclass(frozen=True)
@@ -105,45 +147,104 @@ class Chunk:
     chunk_frames: int
 
 
+class ClipLoop:
+    """One clip's side of the loop: what goes into the next forward pass, what came out.
+
+    Args:
+        state: as in `reconstruct_chunk`; from the middle of a video, too.
+        frames: pictures [3, S, S], in order, from the first one that the state asks for.
+    """
+
+    def __init__(self, state: ChunkState, frames: Iterable[Tensor]) -> None:
+        self._state = state
+        self._coming = iter(frames)
+        self._held: list[Tensor] = []
+
+    def wanted(self, chunk_frames: int) -> ChunkInput | None:
+        """The next chunk's input of at most T frames; None at the end of the clip."""
+        self._held.extend(islice(self._coming, max(0, chunk_frames - len(self._held))))
+        if len(self._held) <= int(self._state.continues):
+            return None
+        return self._state, torch.stack(self._held[:chunk_frames])
+
+    def take(self, given: Tensor, gaussians: Gaussians, state: ChunkState, turn: int) -> Chunk:
+        """The chunk made of the frames that `wanted` gave; `turn` is T."""
+        fresh = given[int(self._state.continues) :]
+        self._state = state
+        self._held = self._held[len(given) - int(state.continues) :]
+        return Chunk(fresh, gaussians, state, turn)
+
+
 def reconstruct_chunks(
     reconstruct: Reconstruct,
     rig: InputRig,
     state: ChunkState,
     frames: Iterable[Tensor],
     chunk_frames: int,
-    step: Step = reconstruct_chunk,
+    step: Step = reconstruct_together,
 ) -> Iterator[Chunk]:
     """Reconstruct a video of any length, holding no more than `chunk_frames` frames of it.
 
-    When a device runs out of memory, the chunks are halved from there on, with a warning.
-
     Args:
         reconstruct, rig: as in `reconstruct_chunk`.
-        state: as in `reconstruct_chunk`; from the middle of a video, too.
-        frames: pictures [3, S, S], in order, from the first one that the state asks for.
-        chunk_frames: T.
-        step: `reconstruct_chunk`, or a wrapper of it that measures.
+        state, frames: as in `ClipLoop`.
+        chunk_frames, step: as in `reconstruct_clips`.
 
     Yields:
         chunks whose frames are together all frames, each once.
     """
+    loops = [ClipLoop(state, frames)]
+    for _, chunk in reconstruct_clips(reconstruct, rig, loops, chunk_frames, step):
+        yield chunk
+
+
+def reconstruct_clips(
+    reconstruct: Reconstruct,
+    rig: InputRig,
+    loops: Sequence[ClipLoop],
+    chunk_frames: int,
+    step: Step = reconstruct_together,
+) -> Iterator[tuple[int, Chunk]]:
+    """Reconstruct several clips chunk by chunk, each of a forward pass's batch one clip's.
+
+    When a device runs out of memory, first fewer clips go together, then chunks are halved, from
+    there on, with a warning.
+
+    Args:
+        reconstruct, rig: as in `reconstruct_chunk`.
+        loops: the clips.
+        chunk_frames: T.
+        step: `reconstruct_together`, or a wrapper of it that measures.
+
+    Yields:
+        (index of the clip, its next chunk).
+    """
     if chunk_frames < 1:
         raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    coming = iter(frames)
-    held: list[Tensor] = []
-    while True:
-        held.extend(islice(coming, max(0, chunk_frames - len(held))))
-        skipped = int(state.continues)
-        if len(held) <= skipped:
+    together = len(loops)
+    waiting = deque(enumerate(loops))
+    while waiting:
+        group: list[tuple[int, ClipLoop, ChunkInput]] = []
+        while waiting and len(group) < together:
+            index, loop = waiting.popleft()
+            wanted = loop.wanted(chunk_frames)
+            if wanted is not None:
+                group.append((index, loop, wanted))
+        if not group:
             return
-        given = torch.stack(held[:chunk_frames])
         try:
-            gaussians, state = step(reconstruct, rig, state, given, chunk_frames)
-        except torch.OutOfMemoryError:
-            if chunk_frames <= 2:
+            results = step(reconstruct, rig, [wanted for *_, wanted in group], chunk_frames)
+        except OUT_OF_MEMORY as error:
+            if not is_out_of_memory(error) or (len(group) == 1 and chunk_frames <= 2):
                 raise
-            chunk_frames = (chunk_frames + 1) // 2
-            logger.warning("out of memory: going on with chunks of %d frames", chunk_frames)
+            if len(group) > 1:
+                together = (len(group) + 1) // 2
+                logger.warning("out of memory: going on with %d clips at a time", together)
+            else:
+                chunk_frames = (chunk_frames + 1) // 2
+                logger.warning("out of memory: going on with chunks of %d frames", chunk_frames)
+            waiting.extendleft((index, loop) for index, loop, _ in reversed(group))
             continue
-        held = held[len(given) - int(state.continues) :]
-        yield Chunk(given[skipped:], gaussians, state, chunk_frames)
+        for (index, loop, (_, frames)), result in zip(group, results, strict=True):
+            yield index, loop.take(frames, *result, chunk_frames)
+        waiting.extend((index, loop) for index, loop, _ in group)

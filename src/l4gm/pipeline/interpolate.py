@@ -16,6 +16,7 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.chunks import Reconstruct
+from l4gm.pipeline.memory import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.pipeline.rig import InputRig
 
 RATE = 3  # the interpolated sequence's frame rate over the video's
@@ -60,10 +61,10 @@ def interpolate_pairs(
         end = min(start + pairs_per_batch, len(pictures) - 1)
         try:
             done.append(reconstruct(pair_inputs(pictures[start : end + 1]), rig.cameras(), None))
-        except torch.OutOfMemoryError:
-            if pairs_per_batch == 1:
+        except OUT_OF_MEMORY as error:
+            if not is_out_of_memory(error) or end - start == 1:
                 raise
-            pairs_per_batch = (pairs_per_batch + 1) // 2
+            pairs_per_batch = (end - start + 1) // 2
             logger.warning("out of memory: interpolating %d pairs at a time", pairs_per_batch)
             continue
         start = end

@@ -14,6 +14,29 @@ import torch
 Progress = Callable[[str, int, int], None]
 
 
+class SharedProgress:
+    """Adds up what several clips tell of their common stages.
+
+    Args:
+        progress: told (stage, frames done of all clips, frames of all clips that have begun it).
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._told: dict[str, dict[int, tuple[int, int]]] = {}
+
+    def of(self, clip: int) -> Progress:
+        """What the clip of this number tells its progress to."""
+
+        def tell(stage: str, done: int, total: int) -> None:
+            clips = self._told.setdefault(stage, {})
+            clips[clip] = (done, total)
+            dones, totals = zip(*clips.values(), strict=True)
+            self._progress(stage, sum(dones), sum(totals))
+
+        return tell
+
+
 @dataclass
 class PipelineReport:
     """Filled while a video is reconstructed.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -16,9 +17,10 @@ from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.chunks import (
     Chunk,
     ChunkState,
+    ClipLoop,
     Reconstruct,
-    reconstruct_chunk,
-    reconstruct_chunks,
+    reconstruct_clips,
+    reconstruct_together,
 )
 from l4gm.pipeline.first_guess import (
     MissingViews,
@@ -108,68 +110,68 @@ class SequenceStream(Iterator[GaussianSequence]):
         self._stages = stages
         self._progress = progress
         self._device = stages.rig.device
-        self._pieces = self._run(resume)
+        self._interpolator: Interpolator | None = None
+        if stages.interpolate is not None:
+            last = None if resume is None else resume.last
+            self._interpolator = Interpolator(
+                stages.interpolate, stages.rig, stages.pairs_per_batch, last
+            )
+        self._pieces = (piece for _, piece in run_together([self]))
 
     def __next__(self) -> GaussianSequence:
-        gaussians = next(self._pieces)
+        return next(self._pieces)
+
+    @property
+    def _chunk_frames(self) -> int:
+        """T of the first chunk to come."""
+        return self._stages.chunk_frames if self.position is None else self.position.chunk_frames
+
+    def _begin(self) -> ClipLoop:
+        """The chunk loop from where the stream stands, its first guess made."""
+        position = self.position
+        if position is not None:
+            self.report.num_frames = position.num_frames
+            frames = self._frames(position.num_frames - int(position.state.continues))
+            return ClipLoop(position.state, frames)
+        coming = self._frames(0)
+        first = next(coming, None)
+        if first is None:
+            raise InputError("frames: the video has no frames, expected at least one")
+        return ClipLoop(self._first_state(first), chain([first], coming))
+
+    def _take(self, chunk: Chunk) -> Iterator[GaussianSequence]:
+        """What is now known: a piece, or none yet."""
+        report, total = self.report, self._source.num_frames
+        report.num_frames += len(chunk.frames)
+        report.num_chunks += 1
+        self._progress("reconstruct", report.num_frames, total)
+        known: Gaussians | None = chunk.gaussians
+        last = None
+        if self._interpolator is not None:
+            with report.stage("interpolate", self._device):
+                known = self._interpolator.push(chunk.frames, chunk.gaussians)
+            last = self._interpolator.last
+            self._progress("interpolate", report.num_frames, total)
+        if known is not None:
+            self.position = StreamPosition(
+                num_frames=report.num_frames,
+                state=chunk.state,
+                chunk_frames=chunk.chunk_frames,
+                last=last,
+            )
+            yield self._piece(known)
+
+    def _finish(self) -> Iterator[GaussianSequence]:
+        """What is still owed when there are no more chunks."""
+        owed = None if self._interpolator is None else self._interpolator.finish()
+        if owed is not None:
+            yield self._piece(owed)
+
+    def _piece(self, gaussians: Gaussians) -> GaussianSequence:
         # A clone made outside inference mode is a normal tensor, which autograd accepts.
         piece = GaussianSequence(gaussians.map(torch.clone), self.fps, self.camera)
         self.report.num_output_frames += len(piece)
         return piece
-
-    def _run(self, resume: StreamPosition | None) -> Iterator[Gaussians]:
-        """Gaussians [k, N] of consecutive output frames."""
-        stages = self._stages
-        chunks = self._chunks(resume)
-        if stages.interpolate is None:
-            for chunk in chunks:
-                self._stand_after(chunk, None)
-                yield chunk.gaussians
-            return
-        last = None if resume is None else resume.last
-        interpolator = Interpolator(stages.interpolate, stages.rig, stages.pairs_per_batch, last)
-        for chunk in chunks:
-            with self.report.stage("interpolate", self._device):
-                known = interpolator.push(chunk.frames, chunk.gaussians)
-            self._progress("interpolate", self.report.num_frames, self._source.num_frames)
-            if known is not None:
-                self._stand_after(chunk, interpolator.last)
-                yield known
-        owed = interpolator.finish()
-        if owed is not None:
-            yield owed
-
-    def _stand_after(self, chunk: Chunk, last: Tensor | None) -> None:
-        self.position = StreamPosition(
-            num_frames=self.report.num_frames,
-            state=chunk.state,
-            chunk_frames=chunk.chunk_frames,
-            last=last,
-        )
-
-    def _chunks(self, resume: StreamPosition | None) -> Iterator[Chunk]:
-        stages, report = self._stages, self.report
-        if resume is None:
-            chunk_frames = stages.chunk_frames
-            coming = self._frames(0)
-            first = next(coming, None)
-            if first is None:
-                raise InputError("frames: the video has no frames, expected at least one")
-            state = self._first_state(first)
-            frames: Iterator[Tensor] = chain([first], coming)
-        else:
-            chunk_frames = resume.chunk_frames
-            report.num_frames = resume.num_frames
-            state = resume.state
-            frames = self._frames(resume.num_frames - int(state.continues))
-        steps = reconstruct_chunks(
-            stages.reconstruct, stages.rig, state, frames, chunk_frames, self._timed_step
-        )
-        for chunk in steps:
-            report.num_frames += len(chunk.frames)
-            report.num_chunks += 1
-            self._progress("reconstruct", report.num_frames, self._source.num_frames)
-            yield chunk
 
     def _first_state(self, frame: Tensor) -> ChunkState:
         """The canonical views of the first frame [3, S, S], by the road that is open."""
@@ -204,10 +206,6 @@ class SequenceStream(Iterator[GaussianSequence]):
         check_pictures(views, "generated views", "[4, 3, H, W]")
         return resized(views.to(frame).clamp(0, 1), self._stages.rig.size)
 
-    def _timed_step(self, *args: Any) -> tuple[Gaussians, ChunkState]:
-        with self.report.stage("reconstruct", self._device):
-            return reconstruct_chunk(*args)
-
     def _frames(self, start: int) -> Iterator[Tensor]:
         """The checked frames; the time spent waiting for them goes to "prepare"."""
         frames = checked_frames(self._source, self._stages.rig.size, self._device, start)
@@ -217,3 +215,35 @@ class SequenceStream(Iterator[GaussianSequence]):
             if frame is None:
                 return
             yield frame
+
+
+def run_together(
+    streams: Sequence[SequenceStream],
+) -> Iterator[tuple[int, GaussianSequence]]:
+    """Advance several streams chunk by chunk, all their chunks in one forward pass.
+
+    Args:
+        streams: of the same networks, cameras and T. The time of a common forward pass counts in
+            the report of each.
+
+    Yields:
+        (index of the stream, its next piece).
+    """
+    stages = streams[0]._stages
+
+    def timed_step(*args: Any) -> list[tuple[Gaussians, ChunkState]]:
+        with ExitStack() as stack:
+            for stream in streams:
+                stack.enter_context(stream.report.stage("reconstruct", stages.rig.device))
+            return reconstruct_together(*args)
+
+    loops = [stream._begin() for stream in streams]
+    chunks = reconstruct_clips(
+        stages.reconstruct, stages.rig, loops, streams[0]._chunk_frames, timed_step
+    )
+    for index, chunk in chunks:
+        for piece in streams[index]._take(chunk):
+            yield index, piece
+    for index, stream in enumerate(streams):
+        for piece in stream._finish():
+            yield index, piece

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
@@ -28,9 +28,9 @@ from l4gm.pipeline.frames import (
     check_pictures,
     resized,
 )
-from l4gm.pipeline.report import PipelineReport, Progress
+from l4gm.pipeline.report import PipelineReport, Progress, SharedProgress
 from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
-from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition
+from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition, run_together
 
 logger = logging.getLogger(__name__)
 
@@ -145,39 +145,69 @@ class VideoTo4D:
             **options,
         )
 
+    @overload
+    def __call__(self, frames: Frames, **options: Any) -> GaussianSequence: ...
+
+    @overload
     def __call__(
-        self,
-        frames: Frames,
-        *,
-        fps: float | None = None,
-        views: Tensor | None = None,
-        present: Tensor | Sequence[bool] | None = None,
-        interpolate: bool = True,
-        align: bool = True,
-        elevation: float = 0.0,
-        seed: int = 0,
-        progress: Progress | None = None,
-        report: PipelineReport | None = None,
-    ) -> GaussianSequence:
-        """Reconstruct a whole video; see `stream` for the arguments, and for long videos.
+        self, frames: list[Any] | tuple[Any, ...], **options: Any
+    ) -> list[GaussianSequence]: ...
+
+    def __call__(
+        self, frames: Frames | list[Any] | tuple[Any, ...], **options: Any
+    ) -> GaussianSequence | list[GaussianSequence]:
+        """Reconstruct a whole video, or a list of videos as a batch.
+
+        Args:
+            frames: a video, or a list of videos, one object each; see `stream`, and for long
+                videos use it.
+            options: as in `stream` (without `resume`), the same for all; of a list, `views`,
+                `present` and `report` are lists, too, one entry (or None) each.
 
         Returns:
-            GaussianSequence [T], or [3 (T - 1) + 1] at three times the rate when interpolated.
+            GaussianSequence [T], or [3 (T - 1) + 1] at three times the rate when interpolated; a
+            list of them for a list.
         """
-        stream = self.stream(
-            frames,
-            fps=fps,
-            views=views,
-            present=present,
-            interpolate=interpolate,
-            align=align,
-            elevation=elevation,
-            seed=seed,
-            progress=progress,
-            report=report,
-        )
+        if isinstance(frames, list | tuple):
+            return self._batch(frames, **options)
+        stream = self.stream(frames, **options)
         pieces = [piece.gaussians for piece in stream]
         return GaussianSequence(Gaussians.cat(pieces), stream.fps, stream.camera)
+
+    def _batch(
+        self,
+        clips: Sequence[Frames],
+        *,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> list[GaussianSequence]:
+        """Reconstruct clips together: each forward pass takes the next chunk of every clip."""
+        own: dict[str, Sequence[Any]] = {}
+        for name in ("views", "present", "report"):
+            given = options.pop(name, None)
+            if given is None:
+                given = [None] * len(clips)
+            if not isinstance(given, list | tuple) or len(given) != len(clips):
+                raise InputError(f"{name}: expected a list of {len(clips)}, one for each video")
+            own[name] = given
+        shared = SharedProgress(progress or _no_progress)
+        streams = [
+            self.stream(
+                clip,
+                progress=shared.of(index),
+                **{name: values[index] for name, values in own.items()},
+                **options,
+            )
+            for index, clip in enumerate(clips)
+        ]
+        pieces: list[list[Gaussians]] = [[] for _ in streams]
+        if streams:
+            for index, piece in run_together(streams):
+                pieces[index].append(piece.gaussians)
+        return [
+            GaussianSequence(Gaussians.cat(parts), stream.fps, stream.camera)
+            for parts, stream in zip(pieces, streams, strict=True)
+        ]
 
     def stream(
         self,
