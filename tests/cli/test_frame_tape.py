@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -21,8 +23,8 @@ class Ramp:
             yield torch.full((3, 4, 4), index / 2)
 
 
-def test_replay_is_what_passed() -> None:
-    with FrameTape(Ramp()) as tape:
+def test_replay_is_what_passed(tmp_path: Path) -> None:
+    with FrameTape(Ramp(), tmp_path / "tape", 4) as tape:
         assert (tape.fps, tape.num_frames) == (12.0, 3)
         passed = list(tape.frames())
         replayed = list(tape.replay())
@@ -31,12 +33,24 @@ def test_replay_is_what_passed() -> None:
         assert torch.equal((before * 255).round().byte().permute(1, 2, 0), after)
 
 
-def test_a_second_pass_starts_anew() -> None:
-    with FrameTape(Ramp()) as tape:
+def test_a_second_pass_goes_on_from_where_it_starts(tmp_path: Path) -> None:
+    with FrameTape(Ramp(), tmp_path / "tape", 4) as tape:
         next(tape.frames())
         assert len(list(tape.replay())) == 1
         assert len(list(tape.frames())) == 3
         assert len(list(tape.replay())) == 3
         assert len(list(tape.replay())) == 3
         assert len(list(tape.frames(2))) == 1
-        assert len(list(tape.replay())) == 1
+        assert [int(frame[0, 0, 0]) for frame in tape.replay()] == [0, 128, 255]
+
+
+def test_another_run_finds_what_was_recorded(tmp_path: Path) -> None:
+    with FrameTape(Ramp(), tmp_path / "tape", 4) as tape:
+        frames = tape.frames()
+        next(frames)
+        next(frames)
+    with FrameTape(Ramp(), tmp_path / "tape", 4) as tape:
+        with pytest.raises(ValueError, match="2 frames were recorded"):
+            next(tape.frames(3))
+        list(tape.frames(1))
+        assert [int(frame[0, 0, 0]) for frame in tape.replay()] == [0, 128, 255]

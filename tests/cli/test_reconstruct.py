@@ -164,16 +164,177 @@ def test_default_name_is_the_videos(
     assert files_in(tmp_path) == ["my disc.mp4", "my disc_4d"]
 
 
+CHUNKED = (*SMALL, "--chunk-frames", "4", "--orbit-size", "16")
+
+
+def assert_same_result(one: Path, other: Path) -> None:
+    """Every file byte for byte, but for the report, which tells times."""
+    assert files_in(one) == files_in(other)
+    for name in files_in(one):
+        if name != "report.json":
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def interpolating_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both networks, as small as `model_folder`'s."""
+    from l4gm.model.l4gm import L4GM
+    from l4gm.model.weights import save_weights
+    from l4gm.train.presets import debug_preset
+
+    folder = tmp_path_factory.mktemp("both")
+    torch.manual_seed(3)
+    for name in ("recon", "interp"):
+        save_weights(L4GM(debug_preset().model), folder / f"{name}.safetensors")
+    return folder
+
+
+def cut_off_after(monkeypatch: pytest.MonkeyPatch, frames: int, error: BaseException) -> None:
+    """Writing the frame of this number fails, as a disk or a person may have it."""
+    from l4gm.cli import reconstruction
+    from l4gm.gaussians.ply import write_ply
+
+    def failing(path: Path, *args: object, **options: object) -> None:
+        if path.name == f"frame_{frames:04d}.ply":
+            raise error
+        write_ply(path, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reconstruction, "write_ply", failing)
+
+
+@pytest.mark.parametrize("stop", [3, 9, 21])
+def test_interpolated_run_resumes_with_the_same_bytes(
+    run: Callable,
+    tmp_path: Path,
+    interpolating_model: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stop: int,
+) -> None:
+    """Nine frames become 25; cut off before the first note, at the second chunk, in the third."""
+    common = ("reconstruct", video, "--model", interpolating_model, *CHUNKED)
+    assert run(*common, "-o", tmp_path / "whole").code == 0
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, stop, KeyboardInterrupt())
+        outcome = run(*common, "-o", tmp_path / "out")
+    assert outcome.code == 130
+    kept = {3: 0, 9: 0, 21: 7}[stop]
+    hint = f"cut off after {kept} frames, which are kept; the same command with --resume goes on"
+    assert (hint in outcome.err) == (kept > 0)
+    assert files_in(tmp_path) == [*([".out.unfinished"] if kept else []), "whole"]
+    resumed = run(*common, "-o", tmp_path / "out", "--resume")
+    assert resumed.code == 0
+    assert files_in(tmp_path) == ["out", "whole"]
+    assert_same_result(tmp_path / "out", tmp_path / "whole")
+    reports = [
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("out", "whole")
+    ]
+    for report in reports:
+        assert report["result"]["num_frames"] == 25
+        assert report["pipeline"]["num_chunks"] == 3
+        assert report["pipeline"]["num_output_frames"] == 25
+    assert reports[0]["identity"] == reports[1]["identity"]
+
+
+def test_full_disk_is_told_and_resumed(
+    run: Callable,
+    tmp_path: Path,
+    model_folder: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    common = ("reconstruct", video, "--model", model_folder, *CHUNKED)
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 5, OSError(28, "No space left on device"))
+        outcome = run(*common, "-o", tmp_path / "out")
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == (
+        f"l4gm: error: {tmp_path / 'out'}: no space left on the disk; the first 4 frames are kept: "
+        "make room and go on with --resume"
+    )
+    # Neither a second start nor another command takes what is kept by accident.
+    run(*common, "-o", tmp_path / "out").assert_bad_input("--resume", "--overwrite")
+    other = run(*common, "-o", tmp_path / "out", "--resume", "--seed", "7")
+    other.assert_bad_input("seed was 0, now 7", "--overwrite")
+    assert run(*common, "-o", tmp_path / "out", "--resume").code == 0
+    assert run(*common, "-o", tmp_path / "whole").code == 0
+    assert_same_result(tmp_path / "out", tmp_path / "whole")
+
+
+def test_overwrite_begins_an_unfinished_run_anew(
+    run: Callable,
+    tmp_path: Path,
+    model_folder: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *CHUNKED)
+    with monkeypatch.context() as patch:
+        cut_off_after(patch, 5, RuntimeError("something else"))
+        assert run(*common).code == 1
+    assert files_in(tmp_path) == [".out.unfinished"]
+    assert run(*common, "--overwrite", "--max-frames", "2").code == 0
+    assert files_in(tmp_path) == ["out"]
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["result"]["num_frames"] == 2
+
+
+def test_too_little_room_is_told_after_the_first_chunk(
+    run: Callable,
+    tmp_path: Path,
+    model_folder: Path,
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five of nine frames are missing, 1024 Gaussians of 14 numbers each in both forms."""
+    from l4gm.cli import reconstruction
+
+    usage = reconstruction.shutil.disk_usage(tmp_path)._replace(free=5 * 2 * 1024 * 14 * 4 - 1)
+    monkeypatch.setattr(reconstruction.shutil, "disk_usage", lambda path: usage)
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *CHUNKED)
+    outcome = run(*common)
+    assert outcome.code == 1
+    assert "GB are free; make room" in outcome.err.splitlines()[-1]
+    assert files_in(tmp_path) == []
+
+
+def test_several_videos_in_one_command(
+    run: Callable, tmp_path: Path, model_folder: Path, make_video: MakeVideo
+) -> None:
+    """A bad one is told and does not stop the others; with --resume what is there stays."""
+    first = make_video(tmp_path / "first.mp4", 2)
+    third = make_video(tmp_path / "third.mp4", 3)
+    (tmp_path / "bad.mp4").write_text("no video")
+    out = tmp_path / "out"
+    common = ("-o", out, "--model", model_folder, *SMALL)
+    outcome = run("reconstruct", first, tmp_path / "bad.mp4", third, *common)
+    assert outcome.code == 2
+    assert outcome.err.splitlines()[-1].startswith("l4gm: error: ")
+    assert "bad.mp4" in outcome.err.splitlines()[-1]
+    assert files_in(out) == ["first", "third"]
+    assert [len(read_sequence(out / name / "sequence.safetensors")) for name in files_in(out)] == [
+        2,
+        3,
+    ]
+    before = (out / "first" / "report.json").read_bytes()
+    again = run("reconstruct", first, third, *common, "--resume")
+    assert again.code == 0
+    assert again.out.count("was finished already") == 2
+    assert (out / "first" / "report.json").read_bytes() == before
+    run("reconstruct", first, third, *common).assert_bad_input(str(out / "first"), "--overwrite")
+    run("reconstruct", first, first, *common).assert_bad_input("two videos", "'first'")
+    run("reconstruct", first, third, "--views", out, *common).assert_bad_input("--views")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_killed_run_leaves_nothing_under_the_name(
-    tmp_path: Path, model_folder: Path, make_video: MakeVideo, number: signal.Signals
+def test_killed_run_leaves_nothing_under_the_name_and_resumes_with_the_same_bytes(
+    tmp_path: Path, run: Callable, model_folder: Path, make_video: MakeVideo, number: signal.Signals
 ) -> None:
-    """Killed as soon as frames are being written."""
-    video = make_video(tmp_path / "long.mp4", 200)
-    arguments = ["-m", "l4gm", "reconstruct", str(video), "-o", str(tmp_path / "out")]
+    """Killed as soon as a second chunk is being written."""
+    video = make_video(tmp_path / "long.mp4", 60)
+    options = [str(video), "--model", str(model_folder), *CHUNKED]
     process = subprocess.Popen(
-        [sys.executable, *arguments, "--model", str(model_folder), *SMALL, "--chunk-frames", "4"],
+        [sys.executable, "-m", "l4gm", "reconstruct", *options, "-o", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -182,15 +343,17 @@ def test_killed_run_leaves_nothing_under_the_name(
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 240  # the first run on a machine compiles the kernels
-    while not list(tmp_path.glob(".out.partial-*/frame_0001.ply")):
+    while not (tmp_path / ".out.unfinished" / "frame_0005.ply").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.005)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert not (tmp_path / "out").exists()
-    if number == signal.SIGKILL:
-        return
-    assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
-    assert "Traceback" not in err
-    assert files_in(tmp_path) == ["long.mp4"]
+    assert files_in(tmp_path) == [".out.unfinished", "long.mp4"]
+    if number != signal.SIGKILL:
+        assert process.returncode == {signal.SIGTERM: 143, signal.SIGINT: 130}[number]
+        assert "Traceback" not in err
+        assert "--resume goes on" in err
+    assert run("reconstruct", *options, "-o", tmp_path / "out", "--resume").code == 0
+    assert run("reconstruct", *options, "-o", tmp_path / "whole").code == 0
+    assert_same_result(tmp_path / "out", tmp_path / "whole")

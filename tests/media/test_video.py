@@ -465,3 +465,21 @@ def test_writing_refuses_what_it_cannot_keep(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frame 1 is"):
         write_video(tmp_path / "a.mp4", [quarters(), quarters(50, 64)], 12)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_same_pictures_become_the_same_bytes(tmp_path: Path) -> None:
+    """Also among other users of memory, of which an encoder may read what it never wrote."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(30, 3, 6, 6, generator=generator)
+    pictures = torch.nn.functional.interpolate(coarse, (64, 64), mode="bicubic").clamp(0, 1)
+
+    def among_others() -> Iterator[torch.Tensor]:
+        for index, picture in enumerate(pictures):
+            _ = [torch.rand(1000 * (7 * index + k) % 90_000 + 1) for k in range(5)]
+            yield picture.clone()
+
+    contents = set()
+    for _ in range(6):
+        write_video(tmp_path / "a.mp4", among_others(), 12)
+        contents.add((tmp_path / "a.mp4").read_bytes())
+    assert len(contents) == 1

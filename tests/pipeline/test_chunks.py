@@ -125,17 +125,20 @@ def test_out_of_memory_halves_the_chunks(network, rig, numbered, caplog):
 def test_out_of_memory_takes_fewer_clips_before_shorter_chunks(network, rig, numbered, caplog):
     """First two of five clips at a time, then also T = 4."""
 
-    def small_device(images, cameras, present=None):
-        if images.shape[0] * images.shape[1] > room:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return network(images, cameras, present)
+    def device_with(room):
+        def run(images, cameras, present=None):
+            if images.shape[0] * images.shape[1] > room:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+            return network(images, cameras, present)
+
+        return run
 
     lengths = [9, 1, 7, 4, 12]
     for room, shapes in [(16, {(2, 7), (1, 7)}), (4, {(1, 4)})]:
         network.shapes.clear()
         loops = [ClipLoop(first_state(), numbered(length)) for length in lengths]
         rows: dict[int, list[int]] = {index: [] for index in range(5)}
-        for index, chunk in reconstruct_clips(small_device, rig, loops, 7):
+        for index, chunk in reconstruct_clips(device_with(room), rig, loops, 7):
             rows[index] += chunk.gaussians.means[:, 0, 0].round().int().tolist()
         assert rows == {index: list(range(length)) for index, length in enumerate(lengths)}
         assert {shape[:2] for shape in network.shapes} == shapes

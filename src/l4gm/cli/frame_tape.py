@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,21 @@ if TYPE_CHECKING:
 class FrameTape:
     """A prepared video that can be replayed in 8 bits; itself a `FrameSource`.
 
-    The frames lie in a temporary file without a name, so that memory does not grow with the video.
-    A context manager.
+    The frames lie in a file, so that memory does not grow with the video, and that a run which was
+    cut off finds them again. A context manager.
 
     Args:
         source: the prepared video.
+        path: the file; made if it does not exist, left where it is.
+        size: width and height of the source's frames.
     """
 
-    def __init__(self, source: FrameSource) -> None:
+    def __init__(self, source: FrameSource, path: Path, size: int) -> None:
         self._source = source
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
-        self._shape: tuple[int, int, int] = (0, 0, 0)
+        path.touch()
+        self._file = path.open("r+b")
+        self._shape = (size, size, 3)
+        self._frame_bytes = size * size * 3
 
     def __enter__(self) -> FrameTape:
         return self
@@ -49,18 +53,24 @@ class FrameTape:
         return self._source.num_frames
 
     def frames(self, start: int = 0) -> Iterator[Tensor]:
-        """The source's frames from `start` on, float [3, S, S]; recording begins anew."""
-        self._file.seek(0)
+        """The source's frames from `start` on, float [3, S, S]; recording goes on from there.
+
+        Raises:
+            ValueError: earlier frames have not passed.
+        """
+        recorded = self._file.seek(0, 2) // self._frame_bytes
+        if recorded < start:
+            raise ValueError(f"{recorded} frames were recorded, cannot go on from {start}")
+        self._file.seek(start * self._frame_bytes)
         self._file.truncate()
         for frame in self._source.frames(start):
             levels = frame.mul(255).round().byte().permute(1, 2, 0).contiguous()
-            self._shape = (levels.shape[0], levels.shape[1], levels.shape[2])
             self._file.write(levels.numpy().tobytes())
+            self._file.flush()
             yield frame
 
     def replay(self) -> Iterator[Tensor]:
         """The frames that have passed, uint8 [S, S, 3]."""
         self._file.seek(0)
-        height, width, channels = self._shape
-        while data := self._file.read(height * width * channels):
+        while data := self._file.read(self._frame_bytes):
             yield torch.frombuffer(bytearray(data), dtype=torch.uint8).reshape(self._shape)

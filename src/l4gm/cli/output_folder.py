@@ -31,26 +31,41 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow a link elsewhere)
     check_replaceable(path, overwrite=overwrite)
+    with make_parents(path):
+        try:
+            partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
+        except OSError as error:
+            raise InputError(_unwritable(path, error)) from error
+        try:
+            yield partial
+            check_replaceable(path, overwrite=overwrite)  # it may have appeared meanwhile
+            put_in_place(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def make_parents(path: Path) -> Iterator[None]:
+    """Make the missing folders above `path`; those still empty after the block go again.
+
+    Raises:
+        InputError: they cannot be made.
+    """
     new_parents = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot write there ({error.strerror}); choose another folder with -o"
-        ) from error
+        raise InputError(_unwritable(path, error)) from error
     try:
-        yield partial
-        mask = os.umask(0)
-        os.umask(mask)
-        partial.chmod(0o777 & ~mask)  # mkdtemp makes folders private to their owner
-        check_replaceable(path, overwrite=overwrite)  # it may have appeared meanwhile
-        _swap(partial, path)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        for folder in new_parents:  # made for nothing if they are still empty
+        for folder in new_parents:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f"{path}: cannot write there ({error.strerror}); choose another folder with -o"
 
 
 def check_replaceable(path: Path, *, overwrite: bool) -> None:
@@ -76,8 +91,14 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def _swap(partial: Path, path: Path) -> None:
-    """Rename `partial` to `path`; an earlier folder steps aside first and comes back on failure."""
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename `partial`, with usual permissions, to `path`.
+
+    An earlier folder of that name steps aside first and comes back on failure.
+    """
+    mask = os.umask(0)
+    os.umask(mask)
+    partial.chmod(0o777 & ~mask)  # mkdtemp makes folders private to their owner
     if not path.exists():
         os.replace(partial, path)
         return

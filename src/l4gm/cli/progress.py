@@ -53,6 +53,7 @@ class _Bars:
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
             progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(compact=True),
             console=Console(file=stream),
         )
         self._tasks: dict[str, progress.TaskID] = {}
@@ -68,6 +69,9 @@ class _Bars:
         if stage not in self._tasks:
             self._finish_single_steps()
             self._tasks[stage] = self._bars.add_task(stage)
+        task = self._bars.tasks[self._tasks[stage]]
+        if task.finished and done < task.completed:  # the next video's
+            self._bars.reset(task.id)
         # A stage that has not got on yet may be a single step: its bar pulses.
         known = total if done and total else None
         self._bars.update(self._tasks[stage], completed=done, total=known)
@@ -80,11 +84,13 @@ class _Bars:
 
 
 class _Lines:
-    """A line when a stage begins and ends, and every few seconds between, with the time so far."""
+    """A line when a stage begins and ends, and every few seconds between, with the time so far
+    and an estimate of the time left in the stage."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._began = time.monotonic()
+        self._first: dict[str, tuple[float, int]] = {}  # when a stage was first heard of, how far
         self._last_line: dict[str, float] = {}
         self._finished: set[str] = set()
 
@@ -97,6 +103,10 @@ class _Lines:
     def update(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         finished = total > 0 and done >= total
+        if stage in self._finished and not finished:  # the next video's
+            self._finished.discard(stage)
+            del self._first[stage]
+        began, begun = self._first.setdefault(stage, (now, done))
         last = self._last_line.get(stage)
         due = last is None or now - last >= _PLAIN_INTERVAL_SECONDS or finished
         if not due or stage in self._finished:
@@ -105,4 +115,15 @@ class _Lines:
         if finished:
             self._finished.add(stage)
         count = (f" {done}/{total}" if total else f" {done}") if done else " ..."
-        print(f"{now - self._began:6.1f} s  {stage}{count}", file=self._stream, flush=True)
+        left = ""
+        if done > begun and done < total:
+            seconds = (now - began) / (done - begun) * (total - done)
+            left = f", about {time_in_words(seconds)} left"
+        print(f"{now - self._began:6.1f} s  {stage}{count}{left}", file=self._stream, flush=True)
+
+
+def time_in_words(seconds: float) -> str:
+    """A rough duration: "40 s", "12 min", "3.5 h"."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -9,29 +9,36 @@ from typing import Annotated
 
 import tyro
 
-from l4gm.cli.output_folder import check_replaceable, output_folder
-from l4gm.cli.usage import CommonOptions, positive
+from l4gm.cli.output_folder import REPORT_NAME
+from l4gm.cli.unfinished_run import check_startable
+from l4gm.cli.usage import CommonOptions, UsageError, positive
+from l4gm.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 EXAMPLES = """
 l4gm reconstruct cat.mp4                            # writes cat_4d/
 l4gm reconstruct cat.mp4 -o out/cat --max-frames 60
+l4gm reconstruct cat.mp4 -o out/cat --resume        # goes on where it was cut off
+l4gm reconstruct cat.mp4 dog.mp4 -o out             # writes out/cat/ and out/dog/
 l4gm reconstruct cat.mp4 --views cat_views          # 0.png, 90.png, 180.png, 270.png of frame 0
 l4gm reconstruct cat.mp4 --model my_weights/ --no-interpolate
 """
-
-DEFAULT_MAX_FRAMES = 300  # 20 seconds at the usual 15 frames per second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(CommonOptions):
     """What to reconstruct, and how."""
 
-    video: tyro.conf.Positional[Path]
+    videos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO ...")]
     """Video of one moving object by a still camera; also a GIF, or a folder of pictures."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="DIR")] = None
-    """Folder to write; by default the video's name with _4d, in the current folder."""
+    """Folder to write, of several videos one inside it for each; by default the video's name
+    with _4d, in the current folder."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace an earlier result."""
+    """Replace an earlier result, or begin an unfinished one anew."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with a run that was cut off, given the same options; what is finished stays."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
     """mini (bundled), official (the paper's), a folder, a .safetensors file, or a hub name."""
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -46,8 +53,8 @@ class Options(CommonOptions):
     """Put two frames between each pair, if the model can."""
     matting: bool = True
     """Remove the background and centre the object; else frames are taken as they are."""
-    max_frames: int = DEFAULT_MAX_FRAMES
-    """Leave out what comes after this many frames, counted at about 15 a second."""
+    max_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Leave out what comes after this many frames, counted at about 15 a second; else take all."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The video's frames per second, where it says none or a wrong one."""
     chunk_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
@@ -61,34 +68,53 @@ class Options(CommonOptions):
 
 
 def run(options: Options) -> None:
-    """Reconstruct, and say where the result lies."""
+    """Reconstruct each video, and say where the results lie."""
     for name in ("max_frames", "fps", "chunk_frames", "orbit_size"):
         positive(f"--{name.replace('_', '-')}", getattr(options, name))
-    out = options.out if options.out is not None else Path(f"{options.video.stem}_4d")
-    check_replaceable(out, overwrite=options.overwrite)
+    outs = _output_folders(options)
+    for out in outs:
+        if not (options.resume and (out / REPORT_NAME).is_file()):
+            check_startable(out, resume=options.resume, overwrite=options.overwrite)
 
     from l4gm.cli.progress import Progress
 
-    warnings = _WarningCollector()
-    logging.getLogger("l4gm").addHandler(warnings)
-    with output_folder(out, overwrite=options.overwrite) as folder, Progress() as progress:
+    with Progress() as progress:
         progress("load", 0, 1)
         # Only now, so that mistakes in the command line are answered at once.
-        from l4gm.cli.reconstruction import Reconstruction
+        from l4gm.cli.reconstruction import Engine, reconstruct_video
 
-        job = Reconstruction(options, folder, progress)
-        job.run()
-        job.write_report(warnings.messages)
-    print(f"{out}: {job.summary()}")
-    print(f"open {out / 'index.html'} in a browser, or play {out / 'orbit.mp4'}")
+        engine = Engine(options)
+        progress("load", 1, 1)
+        lines, faults = [], []
+        for video, out in zip(options.videos, outs, strict=True):
+            try:
+                lines.append(reconstruct_video(engine, video, out, progress))
+            except InputError as error:
+                faults.append(error)
+                if len(outs) > 1:
+                    logger.error("%s", error)
+    print("\n".join(lines), end="\n" if lines else "")
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise InputError(f"{len(faults)} of {len(outs)} videos could not be used, see above")
 
 
-class _WarningCollector(logging.Handler):
-    """Keeps warnings for the report."""
+def _output_folders(options: Options) -> list[Path]:
+    """Where the result of each video goes.
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+    Raises:
+        UsageError: no video, two videos of one name, or options that are for one video.
+    """
+    videos = options.videos
+    if not videos:
+        raise UsageError("expected at least one VIDEO (l4gm reconstruct --help)")
+    if len(videos) == 1:
+        return [options.out if options.out is not None else Path(f"{videos[0].stem}_4d")]
+    if options.views is not None:
+        raise UsageError("--views belongs to one video; give the videos one by one")
+    names = [f"{video.stem}_4d" if options.out is None else video.stem for video in videos]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"two videos would become {twice[0]!r}; rename one of them")
+    return [(options.out or Path()) / name for name in names]

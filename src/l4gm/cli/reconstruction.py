@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
 from l4gm import __version__
 from l4gm.cli.assets import SEQUENCE_NAME, open_asset
 from l4gm.cli.frame_tape import FrameTape
+from l4gm.cli.identity import difference, path_sha256
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
+from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
+from l4gm.cli.usage import CommandError
+from l4gm.errors import InputError
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
-from l4gm.gaussians.sequence_file import SequenceWriter
+from l4gm.gaussians.sequence_file import SequenceWriter, read_sequence_info
+from l4gm.gaussians.types import GaussianSequence
 from l4gm.media.video import probe_video, write_video
 from l4gm.model.l4gm import L4GM
 from l4gm.model.sources import resolve_weights
@@ -32,119 +37,226 @@ from l4gm.multiview.given import read_given_views
 from l4gm.multiview.imagedream import ImageDream
 from l4gm.multiview.imagedream_parts import HUB_NAME
 from l4gm.pipeline.device import find_device
-from l4gm.pipeline.prepare import PreparedVideo, prepare_video
+from l4gm.pipeline.prepare import PreparedVideo, prepare_video, thinning_step
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.rig import STAGE_SIZE
+from l4gm.pipeline.stream import SequenceStream
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.viewer.player import write_player
 
 if TYPE_CHECKING:
+    from l4gm.cli.progress import Progress
     from l4gm.cli.reconstruct import Options
 
 logger = logging.getLogger(__name__)
 
 INPUT_NAME = "input.mp4"  # the prepared frames, as the network saw them
+ORBIT_NAME = "orbit.mp4"
+PAGE_NAME = "index.html"
+TAPE_NAME = "frames.raw"
+# Options that do not change what is written.
+_IMMATERIAL = {"out", "overwrite", "resume", "debug", "verbose"}
+# Options of which what they name counts, not the name.
+_NAMES = {"videos", "model", "views", "device"}
 
 
-class Reconstruction:
-    """One run, writing into a folder that is not yet under its final name.
+class Engine:
+    """The networks, loaded once for all videos of a command.
 
     Args:
         options: the command line.
-        folder: takes frame_0000.ply ..., sequence.json, sequence.safetensors, input.mp4, orbit.mp4,
-            index.html and report.json.
-        progress: called with (stage, done, total).
     """
 
-    def __init__(
-        self, options: Options, folder: Path, progress: Callable[[str, int, int], None]
-    ) -> None:
+    def __init__(self, options: Options) -> None:
         self.options = options
-        self.folder = folder
-        self.progress = progress
         self.report = PipelineReport()
-        self.began = time.perf_counter()
-        self.found: dict[str, Any] = {}
-
-    def run(self) -> None:
-        """Every stage, in order; nothing is kept in memory but the chunk at work."""
-        options = self.options
-        torch.manual_seed(options.seed)
         device = find_device(options.device)
-        self.found["device"] = str(device)
-        with self._timed("load model"):
+        with self.report.stage("load model", device):
             weights = resolve_weights(options.model)
             given: dict[str, Any] = {}
             if options.chunk_frames is not None:
                 given["chunk_frames"] = options.chunk_frames
-            pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
-            pipeline.multiview = self._generator(pipeline)
-        self.found["chunk_frames"] = pipeline.chunk_frames
-        self.found["weights"] = {
-            path.name: {"path": str(path), "sha256": file_sha256(path)}
-            for path in (weights.recon, weights.interp)
-            if path is not None
+            self.pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
+            self.multiview = self._multiview_source()
+            if self.multiview != "none":
+                source = HUB_NAME if self.multiview == "imagedream" else self.multiview
+                # It works once a video: between, its parts need not lie in the device's memory.
+                self.pipeline.multiview = ImageDream.from_pretrained(
+                    source, device=device, offload=device.type != "cpu"
+                )
+            self.weights = {
+                path.name: {"path": str(path), "sha256": file_sha256(path)}
+                for path in (weights.recon, weights.interp)
+                if path is not None
+            }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pipeline.device
+
+    def _multiview_source(self) -> str:
+        """Who makes the other views of the first frame, if anything does."""
+        if self.options.multiview != "auto":
+            return self.options.multiview
+        network = self.pipeline.reconstruction
+        video_is_enough = isinstance(network, L4GM) and network.config.missing_views
+        return "none" if video_is_enough or self.options.views is not None else "imagedream"
+
+    def identity(self, video: Path) -> dict[str, Any]:
+        """All that decides what the bytes of a video's result are."""
+        options = {
+            name: value
+            for name, value in asdict(self.options).items()
+            if name not in _IMMATERIAL | _NAMES
         }
-        self.progress("load", 1, 1)
+        views = self.options.views
+        return {
+            "video": path_sha256(video),
+            "views": None if views is None else path_sha256(views),
+            "weights": {name: entry["sha256"] for name, entry in self.weights.items()},
+            "device": self.device.type,
+            "l4gm": __version__,
+            "torch": torch.__version__,
+            **options,
+        }
+
+
+def reconstruct_video(engine: Engine, video: Path, out: Path, progress: Progress) -> str:
+    """Reconstruct one video into a folder that appears whole or stays unfinished.
+
+    Args:
+        engine: the networks and the command line.
+        video, out: the video and its result.
+        progress: called with (stage, done, total).
+
+    Returns:
+        what was made, for the terminal.
+
+    Raises:
+        InputError: bad input, or a result or unfinished run that may not be replaced.
+        CommandError: no space is left on the disk; the run can be resumed.
+    """
+    options = engine.options
+    # Both are looked at before anything is hashed or written.
+    probe_video(video)
+    if options.views is not None:
+        read_given_views(options.views)
+    identity = engine.identity(video)
+    if options.resume and _is_finished(out, identity):
+        return f"{out}: was finished already"
+    with (
+        _collected_warnings() as warnings,
+        unfinished_run(out, resume=options.resume, overwrite=options.overwrite) as run,
+    ):
+        if run.record is not None and run.record.identity != identity:
+            raise InputError(
+                f"{out}: cannot go on, the run that was cut off had other inputs: "
+                f"{difference(run.record.identity, identity)}; give the same, or begin anew "
+                "with --overwrite and without --resume"
+            )
+        job = Reconstruction(engine, video, run, identity, warnings, progress)
+        with _tell_how_to_go_on(out, run):
+            job.run()
+    page, orbit = out / PAGE_NAME, out / ORBIT_NAME
+    return f"{out}: {job.summary()}\nopen {page} in a browser, or play {orbit}"
+
+
+class Reconstruction:
+    """One video's run.
+
+    Args:
+        engine: the networks and the command line.
+        video: what to reconstruct.
+        run: where to write; gets frame_0000.ply ..., sequence.json, sequence.safetensors,
+            input.mp4, orbit.mp4, index.html and report.json.
+        identity: what decides the result's bytes.
+        warnings: for the report; grows while the run goes on.
+        progress: called with (stage, done, total).
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        video: Path,
+        run: UnfinishedRun,
+        identity: dict[str, Any],
+        warnings: list[str],
+        progress: Progress,
+    ) -> None:
+        self._engine = engine
+        self._options = engine.options
+        self._video = video
+        self._unfinished = run
+        self._folder = run.folder
+        self._identity = identity
+        self._warnings = warnings
+        self._progress = progress
+        self._report = PipelineReport(seconds=dict(engine.report.seconds))
+        self._began = time.perf_counter()
+        self._found: dict[str, Any] = {}
+        if run.record is not None:
+            notes = run.record.notes
+            self._report = PipelineReport(**notes["pipeline"])
+            self._began -= notes["seconds_total"]
+            # Those of before, unless this run comes to say them again.
+            warnings[:] = notes["warnings"]
+
+    def run(self) -> None:
+        """Every stage, in order; nothing is kept in memory but the chunk at work."""
         with self._timed("prepare"):
             prepared = self._prepare()
-        with FrameTape(prepared) as tape:
-            self._reconstruct(pipeline, tape)
+        with FrameTape(prepared, self._unfinished.scratch(TAPE_NAME), STAGE_SIZE) as tape:
+            self._reconstruct(tape)
             self._show(tape)
-
-    def _generator(self, pipeline: VideoTo4D) -> ImageDream | None:
-        """What makes the other views of the first frame, if anything does."""
-        options = self.options
-        source = options.multiview
-        if source == "auto":
-            network = pipeline.reconstruction
-            video_is_enough = isinstance(network, L4GM) and network.config.missing_views
-            source = "none" if video_is_enough or options.views is not None else "imagedream"
-        self.found["multiview"] = source
-        if source == "none":
-            return None
-        return ImageDream.from_pretrained(
-            HUB_NAME if source == "imagedream" else source, device=pipeline.device
-        )
+        self._write_report()
 
     def _prepare(self) -> PreparedVideo:
-        options = self.options
+        options = self._options
+        total = self._expected_frames()
         prepared = prepare_video(
-            options.video,
+            self._video,
             size=STAGE_SIZE,
             matting=options.matting,
             max_frames=options.max_frames,
             fps=options.fps,
-            on_frame=lambda done: self.progress("prepare", done, 0),
+            on_frame=lambda done: self._progress("prepare", done, total),
         )
-        self.found["video"] = prepared.report
+        self._found["video"] = prepared.report
         self._warn_of_frames_left_out(prepared)
-        self.progress("prepare", prepared.num_frames, prepared.num_frames)
+        self._progress("prepare", prepared.num_frames, prepared.num_frames)
         return prepared
 
+    def _expected_frames(self) -> int:
+        """Frames that the container promises, 0 if it says nothing; for the progress."""
+        info = probe_video(self._video)
+        step = thinning_step(self._options.fps or info.fps)
+        expected = -(-(info.num_frames or 0) // step)
+        limit = self._options.max_frames
+        return expected if limit is None else min(expected, limit)
+
     def _warn_of_frames_left_out(self, prepared: PreparedVideo) -> None:
-        """Never silently: the limit is ours, not the video's."""
-        if prepared.num_frames < self.options.max_frames:
+        """Never silently, though the limit was asked for."""
+        limit = self._options.max_frames
+        if limit is None or prepared.num_frames < limit:
             return
-        declared = probe_video(self.options.video).num_frames or 0
+        declared = probe_video(self._video).num_frames or 0
         total = -(-declared // prepared.report.get("every_nth_frame", 1))
         if total > prepared.num_frames:
             logger.warning(
                 "%s: only the first %d of about %d frames are used; --max-frames %d takes all",
-                self.options.video,
+                self._video,
                 prepared.num_frames,
                 total,
                 total,
             )
 
-    def _reconstruct(self, pipeline: VideoTo4D, frames: FrameTape) -> None:
-        """The chunk loop, each piece written as it comes."""
-        options = self.options
-        views: Tensor | None = None
-        present: Tensor | None = None
+    def _stream(self, frames: FrameTape) -> SequenceStream:
+        """The stages, from the start or from where the earlier run stood."""
+        options, record = self._options, self._unfinished.record
+        views = present = None
         if options.views is not None:
             views, present = read_given_views(options.views)
-        stream = pipeline.stream(
+        return self._engine.pipeline.stream(
             frames,
             views=views,
             present=None if present is None or present.all() else present,
@@ -152,94 +264,206 @@ class Reconstruction:
             align=options.align,
             elevation=options.elevation,
             seed=options.seed,
-            progress=self.progress,
-            report=self.report,
+            progress=self._progress,
+            report=self._report,
+            resume=None if record is None else record.position,
         )
-        first = next(stream)
-        num_gaussians = first.gaussians.num_gaussians
-        writer = SequenceWriter(
-            self.folder / SEQUENCE_NAME,
-            stream.num_frames,
-            num_gaussians,
-            stream.fps,
-            stream.camera.to("cpu"),
+
+    def _reconstruct(self, frames: FrameTape) -> None:
+        """The chunk loop, each piece written, and noted, as it comes."""
+        stream = self._stream(frames)
+        path = self._folder / SEQUENCE_NAME
+        written = self._report.num_output_frames
+        first = next(stream, None)
+        if first is None:
+            num_gaussians = read_sequence_info(path).num_gaussians
+        else:
+            num_gaussians = first.gaussians.num_gaussians
+        camera = stream.camera.to("cpu")
+        with SequenceWriter(
+            path, stream.num_frames, num_gaussians, stream.fps, camera, resume_at=written
+        ) as writer:
+            pieces = [] if first is None else chain([first], stream)
+            for piece in pieces:
+                self._write_piece(writer, piece)
+                if stream.position is not None:
+                    self._note(stream)
+        write_index(
+            self._folder,
+            num_frames=stream.num_frames,
+            num_gaussians=num_gaussians,
+            fps=stream.fps,
         )
-        index = 0
-        with writer:
-            for piece in chain([first], stream):
-                gaussians = piece.gaussians.to("cpu")
-                with self._timed("write"):
-                    writer.append(gaussians)
-                    for frame in range(len(piece)):
-                        path = self.folder / frame_name(index + frame)
-                        write_ply(path, gaussians[frame], prune=False)
-                index += len(piece)
-        write_index(self.folder, num_frames=index, num_gaussians=num_gaussians, fps=stream.fps)
-        self.found["result"] = {
-            "num_frames": index,
+        self._found["result"] = {
+            "num_frames": stream.num_frames,
             "num_gaussians": num_gaussians,
             "fps": stream.fps,
         }
 
-    def _show(self, frames: FrameTape) -> None:
-        """The input as a small video, the turning object, and the page."""
-        with self._timed("input video"):
-            write_video(self.folder / INPUT_NAME, frames.replay(), frames.fps)
-        asset = open_asset(self.folder)
-        shot = Shot(size=self.options.orbit_size, elevation=self.options.elevation)
-        with self._timed("orbit"):
-            pictures = film(
-                asset,
-                shot,
-                device=self.found["device"],
-                on_picture=lambda done, total: self.progress("orbit", done, total),
-            )
-            write_video(self.folder / "orbit.mp4", pictures, shot_fps(asset))
-        with self._timed("page"):
-            self.progress("page", 0, 1)
-            page = write_player(
-                self.folder / "index.html",
-                self.folder / SEQUENCE_NAME,
-                title=self.options.video.stem,
-                input_video=self.folder / INPUT_NAME,
-            )
-            self.progress("page", 1, 1)
-        self.found["page"] = asdict(page)
+    def _write_piece(self, writer: SequenceWriter, piece: GaussianSequence) -> None:
+        gaussians = piece.gaussians.to("cpu")
+        with self._timed("write"):
+            start = writer.frames_written
+            for frame in range(len(piece)):
+                path = self._folder / frame_name(start + frame)
+                write_ply(path, gaussians[frame], prune=False)
+            writer.append(gaussians)
+            if start == 0:
+                frame_bytes = writer.path.stat().st_size // writer.num_frames + path.stat().st_size
+                self._check_room(frame_bytes * (writer.num_frames - len(piece)))
 
-    def write_report(self, warnings: list[str]) -> None:
+    def _check_room(self, needed_bytes: int) -> None:
+        """Better told now than hours later."""
+        free_bytes = shutil.disk_usage(self._folder).free
+        if needed_bytes > free_bytes:
+            raise CommandError(
+                f"{self._folder.parent}: the result needs {needed_bytes / 1e9:.1f} GB and "
+                f"{free_bytes / 1e9:.1f} GB are free; make room, choose another place with -o, "
+                "or take fewer frames (--max-frames)"
+            )
+
+    def _note(self, stream: SequenceStream) -> None:
+        """All up to here is written: a later run can go on from here."""
+        assert stream.position is not None
+        notes = {
+            "pipeline": vars(self._report),
+            "seconds_total": self._seconds,
+            "warnings": self._warnings,
+        }
+        self._unfinished.note(
+            Record(identity=self._identity, position=stream.position, notes=notes)
+        )
+
+    def _show(self, frames: FrameTape) -> None:
+        """The input as a small video, the turning object, and the page.
+
+        Videos that an earlier run has written are whole.
+        """
+        video, orbit = self._folder / INPUT_NAME, self._folder / ORBIT_NAME
+        asset = open_asset(self._folder)
+        shot = Shot(size=self._options.orbit_size, elevation=self._options.elevation)
+        with self._timed("input video"):
+            if not video.exists():
+                write_video(video, frames.replay(), frames.fps)
+        with self._timed("orbit"):
+            if not orbit.exists():
+                pictures = film(
+                    asset,
+                    shot,
+                    device=self._engine.device,
+                    on_picture=lambda done, total: self._progress("orbit", done, total),
+                )
+                write_video(orbit, pictures, shot_fps(asset))
+        with self._timed("page"):
+            self._progress("page", 0, 1)
+            page = write_player(
+                self._folder / PAGE_NAME,
+                self._folder / SEQUENCE_NAME,
+                title=self._video.stem,
+                input_video=video,
+            )
+            self._progress("page", 1, 1)
+        self._found["page"] = asdict(page)
+
+    def _write_report(self) -> None:
         """report.json, last: a folder that has one is whole."""
-        pipeline = self.report.as_dict()
         settings = {
             name: str(value) if isinstance(value, Path) else value
-            for name, value in asdict(self.options).items()
+            for name, value in asdict(self._options).items()
+            if name != "videos"
         }
         document = {
             "format": "l4gm-report",
             "version": 1,
-            "settings": settings,
-            **self.found,
-            "pipeline": pipeline,
-            "seconds_total": round(time.perf_counter() - self.began, 3),
+            "settings": {"video": str(self._video), **settings},
+            "identity": self._identity,
+            "device": str(self._engine.device),
+            "chunk_frames": self._engine.pipeline.chunk_frames,
+            "weights": self._engine.weights,
+            "multiview": self._engine.multiview,
+            **self._found,
+            "pipeline": self._report.as_dict(),
+            "seconds_total": round(self._seconds, 3),
             "versions": {
                 "l4gm": __version__,
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "platform": platform.platform(),
             },
-            "warnings": warnings,
+            "warnings": list(dict.fromkeys(self._warnings)),
         }
-        (self.folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
+        (self._folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
 
     def summary(self) -> str:
         """One line for the terminal."""
-        result = self.found["result"]
-        seconds = time.perf_counter() - self.began
+        result = self._found["result"]
         return (
             f"{result['num_frames']} frames of {result['num_gaussians']} Gaussians at "
-            f"{result['fps']:g} fps, in {seconds:.1f} s"
+            f"{result['fps']:g} fps, in {self._seconds:.1f} s"
         )
+
+    @property
+    def _seconds(self) -> float:
+        """Spent on this video, by earlier runs too."""
+        return time.perf_counter() - self._began
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        with self.report.stage(stage, torch.device(self.found["device"])):
+        with self._report.stage(stage, self._engine.device):
             yield
+
+
+def _is_finished(out: Path, identity: dict[str, Any]) -> bool:
+    """Whether a result of the same inputs lies there already."""
+    with suppress(OSError, ValueError, AttributeError):
+        return bool(json.loads((out / REPORT_NAME).read_text()).get("identity") == identity)
+    return False
+
+
+@contextmanager
+def _tell_how_to_go_on(out: Path, run: UnfinishedRun) -> Iterator[None]:
+    """When a run is cut off whose frames stay, say so; of a full disk, say that it is full.
+
+    Raises:
+        CommandError: no space is left.
+    """
+    try:
+        yield
+    except BaseException as error:
+        done = 0 if run.record is None else run.record.position.num_frames
+        if is_disk_full(error):
+            kept = f"the first {done} frames are kept: make room and go on with --resume"
+            raise CommandError(
+                f"{out}: no space left on the disk; {kept if done else 'make room'}"
+            ) from error
+        if done:
+            logger.warning(
+                "%s: cut off after %d frames, which are kept; the same command with --resume "
+                "goes on",
+                out,
+                done,
+            )
+        raise
+
+
+@contextmanager
+def _collected_warnings() -> Iterator[list[str]]:
+    """The package's warnings while the block runs."""
+    collector = _WarningCollector()
+    package_logger = logging.getLogger("l4gm")
+    package_logger.addHandler(collector)
+    try:
+        yield collector.messages
+    finally:
+        package_logger.removeHandler(collector)
+
+
+class _WarningCollector(logging.Handler):
+    """Keeps warnings for the report."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -102,6 +102,8 @@ class SequenceWriter:
         fps: frames per second, > 0.
         cameras: optional [T] or [], the cameras of the input video.
         metadata: further strings to keep; names must not start with "l4gm.".
+        resume_at: write under the name itself, and keep what was written when the block raises;
+            the first so many frames are there, from a writer made with the same arguments.
 
     Raises:
         ValueError: counts or fps that are not positive, cameras that do not fit, a reserved name.
@@ -116,6 +118,7 @@ class SequenceWriter:
         cameras: Cameras | None = None,
         *,
         metadata: Mapping[str, str] | None = None,
+        resume_at: int | None = None,
     ) -> None:
         if num_frames < 1 or num_gaussians < 0:
             raise ValueError(f"need frames and Gaussians, got {num_frames} x {num_gaussians}")
@@ -129,7 +132,8 @@ class SequenceWriter:
         self.path = Path(path)
         self.num_frames = num_frames
         self.num_gaussians = num_gaussians
-        self.frames_written = 0
+        self.frames_written = resume_at or 0
+        self._in_place = resume_at is not None
         self._fps = float(fps)
         self._cameras = cameras
         self._metadata = dict(metadata or {})
@@ -140,10 +144,12 @@ class SequenceWriter:
 
     def __enter__(self) -> SequenceWriter:
         with ExitStack() as stack:
-            opened: AbstractContextManager[Path] = atomic_file(self.path)
-            partial = stack.enter_context(opened)
+            place, mode = self.path, "r+b" if self.frames_written else "wb"
+            if not self._in_place:
+                opened: AbstractContextManager[Path] = atomic_file(self.path)
+                place = stack.enter_context(opened)
             stack.enter_context(_complete_on_exit(self))
-            self._stream = stack.enter_context(partial.open("wb"))
+            self._stream = cast(BinaryIO, stack.enter_context(place.open(mode)))
             self._resources = stack.pop_all()
         return self
 
@@ -178,6 +184,7 @@ class SequenceWriter:
             frame_bytes = tensor[:1].numel() * tensor.element_size()
             self._stream.seek(self._offsets[name] + self.frames_written * frame_bytes)
             _write_tensor(self._stream, tensor)
+        self._stream.flush()
         self.frames_written += count
 
     def __exit__(

@@ -55,7 +55,8 @@ ENCODERS = {
     ".mp4": _Encoder(
         codec="libx264",
         quality=16,
-        options={"preset": "medium"},
+        # x264's macroblock tree makes other bytes of the same pictures from one call to the next.
+        options={"preset": "medium", "x264-params": "mbtree=0"},
         container_options={"movflags": "+faststart"},
     ),
     ".webm": _Encoder(
