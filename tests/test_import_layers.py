@@ -44,6 +44,7 @@ HEAVY = {
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
     "gradio": {"l4gm.cli.app_page"},
+    "rembg": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
     "transformers": {"l4gm.multiview.imagedream_parts"},
@@ -52,7 +53,7 @@ HEAVY = {
     "bpy": {"l4gm.datagen.blender_scene", "l4gm.datagen.blender_worker"},
 }
 # Those nothing here needs so far; a module that starts to use one is entered above.
-UNUSED = {"accelerate", "rembg", "viser", "torchvision"}
+UNUSED = {"accelerate", "viser", "torchvision"}
 
 PUBLIC_NAMES = {
     "Gaussians",

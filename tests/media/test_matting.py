@@ -180,11 +180,19 @@ def test_an_opaque_alpha_channel_is_not_one() -> None:
     assert float((method.matte(frame).alpha - scene()[1]).abs().mean()) < 0.006
 
 
-def test_a_cluttered_background_is_refused_with_a_way_out() -> None:
-    clutter = torch.randint(0, 255, (12, 12, 3), dtype=torch.uint8).permute(2, 0, 1)[None].float()
-    frame = functional.interpolate(clutter, size=SIDE, mode="bilinear")[0]
-    with pytest.raises(InputError, match=r"street\.mp4.*--no-matting"):
-        choose_matting([frame.to(torch.uint8).permute(1, 2, 0)], "street.mp4")
+def clutter(seed: int = 0) -> Tensor:
+    """[3, H, W] smooth colours and hard edges, as bright as objects are."""
+    generator = torch.Generator().manual_seed(seed)
+    fine = functional.interpolate(torch.rand(1, 3, 24, 24, generator=generator), SIDE)[0]
+    coarse = torch.rand(1, 3, 5, 5, generator=generator)
+    return 0.1 + 0.8 * (fine + functional.interpolate(coarse, (SIDE, SIDE))[0]) / 2
+
+
+def test_a_cluttered_still_picture_is_refused_with_a_way_out() -> None:
+    frame = clutter().mul(255).to(torch.uint8).permute(1, 2, 0)
+    with pytest.raises(InputError, match=r"street\.mp4.*l4gm\[matting\].*--no-matting") as caught:
+        choose_matting([frame] * 5, "street.mp4")
+    assert "\n" not in str(caught.value)
 
 
 def test_keep_as_is() -> None:

@@ -3,7 +3,10 @@
 A ladder of methods, best first; `choose_matting` takes the first that fits the clip:
 
 1. the video's own alpha channel;
-2. a background of one colour, keyed with soft edges (`UniformKey`).
+2. a background of one colour, keyed with soft edges (`UniformKey`);
+3. a cluttered background before which the object moves while the camera stands still
+   (`StillBackground`);
+4. a trained segmenter, if it is on this machine (`SegmentedFrames`).
 
 A method is anything with the shape of `Matting`. It is made once for a clip from a few of its
 frames and keeps no state from frame to frame: the same thresholds for all frames, so that a still
@@ -13,7 +16,7 @@ edge does not flicker, and any frame can be asked for in any order.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +28,9 @@ from torch.nn import functional
 
 from l4gm.errors import InputError
 from l4gm.media.components import border, connected_to, label_components
+from l4gm.media.matte import WHOLE, Matte, Window
+from l4gm.media.segmenter import SegmentedFrames, find_segmenter, how_to_get
+from l4gm.media.still_background import StillBackground
 from l4gm.media.windows import box_sum, dilate, erode
 
 logger = logging.getLogger(__name__)
@@ -47,34 +53,24 @@ class Matting(Protocol):
         """Coarse silhouette [H, W] of a frame uint8 [H, W, 3 or 4]; fast, used to find the crop."""
         ...
 
-    def matte(self, frame: Tensor) -> Matte:
-        """Soft silhouette and clean colours of a frame uint8 [H, W, 3 or 4]."""
+    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
+        """Soft silhouette and clean colours of a part of a frame, uint8 [h, w, 3 or 4]; the window
+        says which part."""
         ...
 
 
-@dataclass(frozen=True)
-class Matte:
-    """An object cut out of its background.
-
-    Args:
-        color: [3, H, W] float32 in [0, 1], premultiplied by alpha, without the old background.
-        alpha: [1, H, W] float32 in [0, 1].
-    """
-
-    color: Tensor
-    alpha: Tensor
-
-    def over(self, background: float = 1.0) -> Tensor:
-        """[3, H, W]: the object on a grey background, white by default."""
-        return self.color + (1 - self.alpha) * background
-
-
-def choose_matting(frames: Sequence[Tensor], source: str) -> Matting:
+def choose_matting(
+    frames: Sequence[Tensor],
+    source: str,
+    whole_clip: Callable[[], Sequence[Tensor]] | None = None,
+) -> Matting:
     """The best method for a clip.
 
     Args:
         frames: some frames of the clip, uint8 [H, W, 3 or 4].
         source: name of the clip, for the message.
+        whole_clip: gives frames from all over the clip, of one size, which only the later methods
+            need; by default `frames`.
 
     Raises:
         InputError: if no method fits.
@@ -88,9 +84,19 @@ def choose_matting(frames: Sequence[Tensor], source: str) -> Matting:
     key = UniformKey.estimate(frames)
     if key is not None:
         return key
+    spread = frames if whole_clip is None else whole_clip()
+    still = StillBackground.estimate(spread)
+    if still is not None:
+        logger.info("%s: the background is cluttered but still: what moves is the object", source)
+        return still
+    segment = find_segmenter()
+    if segment is not None:
+        return SegmentedFrames.estimate(spread, segment)
     raise InputError(
-        f"{source}: the background is neither transparent nor of one colour; remove it first "
-        "(a white background or an alpha channel), or take the frames as they are with --no-matting"
+        f"{source}: the background is neither transparent nor of one colour, and the object does "
+        f"not stand out from it by moving before a still camera; {how_to_get()}, remove the "
+        "background first (white or an alpha channel), or take the frames as they are with "
+        "--no-matting"
     )
 
 
@@ -107,7 +113,7 @@ class AlphaChannel:
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
         return frame[..., 3].numpy() >= 128
 
-    def matte(self, frame: Tensor) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
         image = frame.permute(2, 0, 1).float() / 255
         return Matte(color=image[:3] * image[3:], alpha=image[3:])
 
@@ -120,7 +126,7 @@ class Opaque:
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
         return np.ones(frame.shape[:2], bool)
 
-    def matte(self, frame: Tensor) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
         image = frame[..., :3].permute(2, 0, 1).float() / 255
         return Matte(color=image, alpha=torch.ones_like(image[:1]))
 
@@ -187,7 +193,7 @@ class UniformKey:
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
         return self._silhouette(self._distance(frame))
 
-    def matte(self, frame: Tensor) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
         image = frame[..., :3].permute(2, 0, 1).float() / 255
         distance = self._distance(frame)
         silhouette = self._silhouette(distance)

@@ -24,6 +24,7 @@ from torch.nn import functional
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX
+from l4gm.media.matte import Window
 from l4gm.media.matting import Matting, choose_matting, keep_as_is
 from l4gm.media.resample import Crop, crop_and_resize
 from l4gm.media.video import probe_video, read_frames
@@ -42,6 +43,7 @@ PREPARED_SHARE = (0.45, 0.95)
 PREPARED_OFFSET = 0.1
 
 SAMPLE_FRAMES = 16  # from which the background is found
+SPREAD_FRAMES = 40  # from which a cluttered background is found
 MASK_SIDE_PX = 512  # silhouettes are found on frames shrunk to about this
 MAX_COVER = 0.97  # a silhouette that fills more of the frame is a failure of the key
 
@@ -140,7 +142,10 @@ def prepare_video(
     sample = list(islice(clip.read(0, None), SAMPLE_FRAMES))
     if not sample:
         raise InputError(f"{clip.name}: no frames")
-    method = choose_matting(sample, clip.name) if matting else keep_as_is(sample)
+    if matting:
+        method = choose_matting(sample, clip.name, lambda: _spread_frames(clip))
+    else:
+        method = keep_as_is(sample)
     height, width = sample[0].shape[:2]
     found = _survey(clip, method if matting else None, on_frame)
     report = clip.report | {"matting": method.name, "frames": found.num_frames}
@@ -300,6 +305,18 @@ def _survey(clip: _Clip, method: Matting | None, on_frame: Callable[[int], None]
     return found
 
 
+def _spread_frames(clip: _Clip) -> list[Tensor]:
+    """Up to `SPREAD_FRAMES` frames evenly over the whole clip, shrunk as for silhouettes."""
+    kept: list[Tensor] = []
+    step = 1
+    for index, frame in enumerate(clip.read(0, None)):
+        if index % step == 0:
+            kept.append(_shrink(frame[..., :3], max(1, min(frame.shape[:2]) // MASK_SIDE_PX)))
+        if len(kept) > SPREAD_FRAMES:
+            kept, step = kept[::2], 2 * step
+    return kept
+
+
 def _choose_crop(
     found: _Survey, width: int, height: int, object_share: float, name: str
 ) -> tuple[Crop, str]:
@@ -366,6 +383,9 @@ def _cut_out(frame: Tensor, method: Matting, crop: Crop, size: int) -> Tensor:
     bottom = min(height, math.ceil(crop.top + crop.side))
     part = frame[top:bottom, left:right]
     factor = 1 if frame.shape[2] == 4 else max(1, int(crop.side / (2 * size)))
-    matte = method.matte(_shrink(part, factor))
+    # What shrinking cuts off at the right and bottom is no part of the window either.
+    rows, columns = part.shape[0] // factor * factor, part.shape[1] // factor * factor
+    window = Window(left / width, top / height, (left + columns) / width, (top + rows) / height)
+    matte = method.matte(_shrink(part, factor), window)
     inner = Crop((crop.left - left) / factor, (crop.top - top) / factor, crop.side / factor)
     return crop_and_resize(torch.cat([matte.color, matte.alpha]), inner, size)
