@@ -158,6 +158,28 @@ def test_offload_has_one_part_on_the_device_at_a_time(
     assert history == ["image_encoder", "vae", "text_encoder", "unet", "vae"]
 
 
+def test_out_of_memory_makes_the_two_predictions_one_by_one(
+    imagedream_folder: Path,
+    image: Tensor,
+    views: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    small = ImageDream.from_pretrained(imagedream_folder, CONFIG)
+    forward, batches = small.parts.unet.forward, []
+
+    def limited(latents: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        batches.append(len(latents))
+        if len(latents) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(latents, *args, **kwargs)
+
+    monkeypatch.setattr(small.parts.unet, "forward", limited)
+    torch.testing.assert_close(small(image, seed=5), views, rtol=0, atol=1e-4)
+    assert batches == [10, 5, 5, 5, 5, 5, 5]
+    assert "one by one" in caplog.text
+
+
 def test_half_precision_stays_near(imagedream_folder: Path, image: Tensor, views: Tensor) -> None:
     half = ImageDream.from_pretrained(imagedream_folder, CONFIG, dtype=torch.bfloat16)
     out = half(image, seed=5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -117,3 +119,17 @@ def test_cuda_agrees_with_the_cpu(tmp_path, network):
     assert results[1].gaussians.device.type == "cuda"
     difference = results[0].gaussians.means - results[1].gaussians.means.cpu()
     assert difference.abs().median() < 1e-2
+
+
+def test_lgm_is_a_network_of_single_moments(tmp_path):
+    """Its weights have no temporal attention: T = 1, and frames that do not see each other."""
+    torch.manual_seed(0)
+    config = dataclasses.replace(debug_preset().model, temporal_attention=False)
+    save_weights(L4GM(config), tmp_path / "lgm.safetensors")
+    lgm = VideoTo4D.from_pretrained(tmp_path / "lgm.safetensors", device="cpu", render_size=32)
+    assert lgm.chunk_frames == 1
+    frames = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    whole = lgm(frames).gaussians
+    alone = lgm(frames[1:2]).gaussians
+    assert whole.shape == (3,)
+    torch.testing.assert_close(whole[1:2].means, alone.means)

@@ -48,6 +48,7 @@ class Extra:
 EXTRAS = (
     Extra("cuda", ("gsplat",), "the fast rasterizer on NVIDIA GPUs"),
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
+    Extra("matting", ("rembg",), "removing backgrounds that nothing simpler can"),
     Extra("usd", ("usd-core",), "reading and writing USD"),
     Extra("app", ("gradio",), "the page that takes videos, l4gm app"),
     Extra(

@@ -24,7 +24,7 @@ from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError
-from l4gm.errors import InputError
+from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import SequenceWriter, read_sequence_info
@@ -425,7 +425,7 @@ def _tell_how_to_go_on(out: Path, run: UnfinishedRun) -> Iterator[None]:
     """When a run is cut off whose frames stay, say so; of a full disk, say that it is full.
 
     Raises:
-        CommandError: no space is left.
+        CommandError: no space is left, or no memory.
     """
     try:
         yield
@@ -435,6 +435,11 @@ def _tell_how_to_go_on(out: Path, run: UnfinishedRun) -> Iterator[None]:
             kept = f"the first {done} frames are kept: make room and go on with --resume"
             raise CommandError(
                 f"{out}: no space left on the disk; {kept if done else 'make room'}"
+            ) from error
+        if is_out_of_memory(error):
+            raise CommandError(
+                f"{out}: out of memory, even in the smallest steps; free some, or use --device cpu"
+                f"{' and begin anew' if done else ''}"
             ) from error
         if done:
             logger.warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.multiview.cameras import FRAME_AZIMUTHS_DEGREES, camera_embedding
 from l4gm.multiview.imagedream_parts import HUB_NAME, ImageDreamParts, load_imagedream_parts
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
+
+logger = logging.getLogger(__name__)
 
 # The views it makes and, after them, the input picture.
 _NUM_FRAMES = len(FRAME_AZIMUTHS_DEGREES) + 1
@@ -193,18 +197,37 @@ class ImageDream:
         text = text[-branches:].repeat_interleave(_NUM_FRAMES, dim=0)
         dtype = text.dtype
 
+        together = True
+
+        def predict_branches(first: int, last: int, latents: Tensor, time: int) -> Tensor:
+            count = last - first
+            return unet(
+                latents.repeat(count, 1, 1, 1),
+                torch.full((count * _NUM_FRAMES,), time, device=self.device),
+                context=text[first * _NUM_FRAMES : last * _NUM_FRAMES],
+                cameras=cameras.repeat(count, 1),
+                image_embeds=image_embeds[first:last].to(dtype),
+                image_latents=image_latents[first:last],
+                views=_NUM_FRAMES,
+            ).float()
+
+        def predict(latents: Tensor, time: int) -> Tensor:
+            nonlocal together
+            if together:
+                try:
+                    return predict_branches(0, branches, latents, time)
+                except OUT_OF_MEMORY as error:
+                    if branches == 1 or not is_out_of_memory(error):
+                        raise
+                    together = False
+                    logger.warning("out of memory: the two predictions of a step one by one")
+            parts = [predict_branches(i, i + 1, latents, time) for i in range(branches)]
+            return torch.cat(parts)
+
         scheduler.set_timesteps(self.config.num_steps)
         with self._working(unet):
             for step, time in enumerate(scheduler.timesteps.tolist()):
-                predicted = unet(
-                    latents.to(dtype).repeat(branches, 1, 1, 1),
-                    torch.full((branches * _NUM_FRAMES,), time, device=self.device),
-                    context=text,
-                    cameras=cameras.repeat(branches, 1),
-                    image_embeds=image_embeds.to(dtype),
-                    image_latents=image_latents,
-                    views=_NUM_FRAMES,
-                ).float()
+                predicted = predict(latents.to(dtype), time)
                 noise = predicted[-_NUM_FRAMES:]
                 if branches == 2:
                     without = predicted[:_NUM_FRAMES]
@@ -217,6 +240,8 @@ class ImageDream:
     def _decode(self, latents: Tensor) -> Tensor:
         """[N, 4, 32, 32] -> [N, 3, 256, 256] float32 in [0, 1]."""
         vae = self.parts.vae
+        scaled = (latents / vae.config.scaling_factor).to(vae.dtype)
         with self._working(vae):
-            images = vae.decode((latents / vae.config.scaling_factor).to(vae.dtype)).sample
+            # One by one: decoding is short, and its memory the largest of all.
+            images = torch.cat([vae.decode(each[None]).sample for each in scaled])
         return (images.float() / 2 + 0.5).clamp(0, 1)

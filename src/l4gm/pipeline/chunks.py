@@ -18,9 +18,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
-from l4gm.pipeline.memory import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.pipeline.rig import InputRig
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ import logging
 import torch
 from torch import Tensor
 
+from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.chunks import Reconstruct
-from l4gm.pipeline.memory import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.pipeline.rig import InputRig
 
 RATE = 3  # the interpolated sequence's frame rate over the video's

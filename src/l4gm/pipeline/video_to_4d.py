@@ -115,14 +115,15 @@ class VideoTo4D:
             compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
             options: further arguments of the constructor; `chunk_frames` is by default what the
-                weight file says, or 16.
+                weight file says; else 16, or 1 for LGM, which has no temporal attention.
 
         Raises:
             InputError: weights that cannot be found or do not fit, or a device that is not there.
         """
         place = find_device(device)
         files = resolve_weights(name)
-        trained_frames = read_header(files.recon).metadata.get(CHUNK_FRAMES_KEY)
+        header = read_header(files.recon)
+        trained_frames = header.metadata.get(CHUNK_FRAMES_KEY)
         if trained_frames is not None:
             if not (trained_frames.isdecimal() and int(trained_frames) > 0):
                 raise InputError(
@@ -130,6 +131,8 @@ class VideoTo4D:
                     f"{trained_frames!r}, expected a whole number of frames"
                 )
             options.setdefault("chunk_frames", int(trained_frames))
+        elif not any(".t_attns." in tensor for tensor in header.shapes):
+            options.setdefault("chunk_frames", 1)  # LGM: a network of single moments
         dtype = find_precision(precision, place)
 
         def network(kind: Literal["recon", "interp"]) -> L4GM:
