@@ -9,7 +9,6 @@ from typing import Annotated
 
 import tyro
 
-from l4gm.cli.reconstruct import DEFAULT_MAX_FRAMES
 from l4gm.cli.usage import CommonOptions, positive
 from l4gm.errors import InputError
 
@@ -35,7 +34,7 @@ class Options(CommonOptions):
     """Keep results here; by default they are gone when the app ends."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
     """As of `l4gm reconstruct`."""
-    max_frames: int = DEFAULT_MAX_FRAMES
+    max_frames: int = 300
     """Leave out what comes after this many frames."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""

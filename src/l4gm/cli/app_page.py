@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from l4gm.cli.output_folder import output_folder
 from l4gm.cli.reconstruct import Options as ReconstructOptions
-from l4gm.cli.reconstruction import Reconstruction
+from l4gm.cli.reconstruction import Engine, reconstruct_into
 from l4gm.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,21 +62,18 @@ def reconstruct_video(
     """
     out = _free_name(folder, f"{video.stem[:80]}_4d")
     job_options = ReconstructOptions(
-        video=video,
+        videos=(video,),
         out=out,
         model=options.model,
         max_frames=options.max_frames,
         device=options.device,
     )
-    with output_folder(out) as partial:
-        job = Reconstruction(job_options, partial, progress)
-        job.run()
-        job.write_report([])
-        _zip_frames(partial)
+    summary = reconstruct_into(out, video, Engine(job_options), progress)
+    _zip_frames(out)
     page = (out / "index.html").read_text(encoding="utf-8")
     names = ("index.html", "orbit.mp4", "sequence.safetensors", "frames_ply.zip", "report.json")
     return Outcome(
-        player=embedded(page), files=[str(out / name) for name in names], summary=job.summary()
+        player=embedded(page), files=[str(out / name) for name in names], summary=summary
     )
 
 

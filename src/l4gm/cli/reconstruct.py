@@ -81,14 +81,15 @@ def run(options: Options) -> None:
     with Progress() as progress:
         progress("load", 0, 1)
         # Only now, so that mistakes in the command line are answered at once.
-        from l4gm.cli.reconstruction import Engine, reconstruct_video
+        from l4gm.cli.reconstruction import ORBIT_NAME, PAGE_NAME, Engine, reconstruct_into
 
         engine = Engine(options)
         progress("load", 1, 1)
         lines, faults = [], []
         for video, out in zip(options.videos, outs, strict=True):
             try:
-                lines.append(reconstruct_video(engine, video, out, progress))
+                lines.append(f"{out}: {reconstruct_into(out, video, engine, progress)}")
+                lines.append(f"open {out / PAGE_NAME} in a browser, or play {out / ORBIT_NAME}")
             except InputError as error:
                 faults.append(error)
                 if len(outs) > 1:

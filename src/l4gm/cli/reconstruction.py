@@ -38,14 +38,13 @@ from l4gm.multiview.imagedream import ImageDream
 from l4gm.multiview.imagedream_parts import HUB_NAME
 from l4gm.pipeline.device import find_device
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video, thinning_step
-from l4gm.pipeline.report import PipelineReport
+from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import STAGE_SIZE
 from l4gm.pipeline.stream import SequenceStream
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.viewer.player import write_player
 
 if TYPE_CHECKING:
-    from l4gm.cli.progress import Progress
     from l4gm.cli.reconstruct import Options
 
 logger = logging.getLogger(__name__)
@@ -121,16 +120,17 @@ class Engine:
         }
 
 
-def reconstruct_video(engine: Engine, video: Path, out: Path, progress: Progress) -> str:
+def reconstruct_into(out: Path, video: Path, engine: Engine, progress: Progress) -> str:
     """Reconstruct one video into a folder that appears whole or stays unfinished.
 
     Args:
+        out: the result's folder.
+        video: what to reconstruct.
         engine: the networks and the command line.
-        video, out: the video and its result.
         progress: called with (stage, done, total).
 
     Returns:
-        what was made, for the terminal.
+        what was made, one line.
 
     Raises:
         InputError: bad input, or a result or unfinished run that may not be replaced.
@@ -143,7 +143,7 @@ def reconstruct_video(engine: Engine, video: Path, out: Path, progress: Progress
         read_given_views(options.views)
     identity = engine.identity(video)
     if options.resume and _is_finished(out, identity):
-        return f"{out}: was finished already"
+        return "was finished already"
     with (
         _collected_warnings() as warnings,
         unfinished_run(out, resume=options.resume, overwrite=options.overwrite) as run,
@@ -157,8 +157,7 @@ def reconstruct_video(engine: Engine, video: Path, out: Path, progress: Progress
         job = Reconstruction(engine, video, run, identity, warnings, progress)
         with _tell_how_to_go_on(out, run):
             job.run()
-    page, orbit = out / PAGE_NAME, out / ORBIT_NAME
-    return f"{out}: {job.summary()}\nopen {page} in a browser, or play {orbit}"
+    return job.summary()
 
 
 class Reconstruction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -78,6 +78,16 @@ class StreamPosition:
     chunk_frames: int
     last: Tensor | None
 
+    def to(self, device: torch.device) -> StreamPosition:
+        """The same on another device."""
+        state = self.state
+        present = None if state.present is None else state.present.to(device)
+        return replace(
+            self,
+            state=replace(state, views=state.views.to(device), present=present),
+            last=None if self.last is None else self.last.to(device),
+        )
+
 
 class SequenceStream(Iterator[GaussianSequence]):
     """The pieces of a result, in order; made by `VideoTo4D.stream`.
@@ -105,14 +115,14 @@ class SequenceStream(Iterator[GaussianSequence]):
         self.fps = source.fps * RATE if interpolated else source.fps
         self.camera = stages.rig.cameras(stages.rig.render_size)[0]
         self.report = report
-        self.position = resume
+        self.position = None if resume is None else resume.to(stages.rig.device)
         self._source = source
         self._stages = stages
         self._progress = progress
         self._device = stages.rig.device
         self._interpolator: Interpolator | None = None
         if stages.interpolate is not None:
-            last = None if resume is None else resume.last
+            last = None if self.position is None else self.position.last
             self._interpolator = Interpolator(
                 stages.interpolate, stages.rig, stages.pairs_per_batch, last
             )
