@@ -91,12 +91,14 @@ def test_silhouettes_are_right_and_steady(tmp_path: Path, shape: Shape, seed: in
     # Where the truth does not change from one frame to the next, neither does the alpha.
     rests = true[1:] == true[:-1]
     assert float((alphas[1:] - alphas[:-1]).abs()[rests].mean()) < 0.006
-    # On white, nothing is left of the wall, and the coarse mask is the same silhouette.
+    # On white, nothing is left of the wall, and the coarse mask is the same silhouette but for the
+    # outermost pixels.
     outside = functional.max_pool2d(true, 15, 1, 7) == 0
     white = torch.stack([matte.over(1.0) for matte in mattes]).amin(1, keepdim=True)
     assert float((white[outside] < 0.9).float().mean()) < 0.005
     masks = torch.stack([torch.from_numpy(method.mask(frame)) for frame in frames])[:, None]
-    assert float((masks ^ found).float().mean()) < 0.01
+    outline = functional.max_pool2d(true, 7, 1, 3) + functional.max_pool2d(-true, 7, 1, 3) > 0
+    assert float((masks ^ found)[~outline].float().mean()) < 0.002
 
 
 def test_a_part_of_the_frame_is_cut_out_alike(tmp_path: Path) -> None:
