@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from l4gm import __version__
 from l4gm.errors import InputError
-from l4gm.evaluation.judges import Judges
+from l4gm.evaluation.judges import Judges, weight_sums
 from l4gm.evaluation.metrics import psnr, ssim
 from l4gm.evaluation.pictures import PictureSequence, picture_paths, read_pictures
 from l4gm.evaluation.video_distance import (
@@ -383,8 +384,8 @@ def _skipped(averages: dict[str, float], judges: Judges) -> dict[str, str]:
 
 
 def _digest(folders: tuple[Path, Path], judges: Judges) -> str:
-    """Of what a kept score depends on: names, sizes and times of the pictures, and the judges."""
-    parts = [", ".join(sorted(judges.skipped)), str((PICTURE_PX, NUM_FRAMES))]
+    """Of what a kept score depends on: the pictures by name, size and time, weights, version."""
+    parts = [__version__, ", ".join(sorted(judges.skipped)), str(sorted(weight_sums().items()))]
     for folder in folders:
         for path in sorted(folder.rglob("*.png")):
             status = path.stat()
