@@ -102,6 +102,20 @@ def test_report_tells_everything(result: Path, model_folder: Path, video: Path) 
     assert report["warnings"] == []
 
 
+def test_precision_is_an_option(
+    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+) -> None:
+    """In bfloat16 the Gaussians are near float32's, not the same; a run in between is another."""
+    gaussians = []
+    for precision in ("float32", "bfloat16"):
+        out = tmp_path / precision
+        arguments = ("reconstruct", video, "-o", out, "--model", model_folder, *SMALL)
+        assert run(*arguments, "--max-frames", 2, "--precision", precision).code == 0
+        gaussians.append(load(out / "sequence.safetensors").gaussians)
+    difference = (gaussians[0].colors - gaussians[1].colors).abs()
+    assert 0 < difference.max() < 0.05
+
+
 def test_existing_results_are_replaced_only_when_told(
     run: Callable, result: Path, video: Path, model_folder: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -63,6 +63,10 @@ class Options(CommonOptions):
     """Width and height of orbit.mp4 in pixels."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    """Of the networks; auto: float16 on CUDA, else float32."""
+    compile: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Pass the networks through torch.compile: slow to start, for many videos in one command."""
     seed: int = 0
     """Seed of everything random."""
 

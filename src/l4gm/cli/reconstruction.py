@@ -72,7 +72,7 @@ class Engine:
         device = find_device(options.device)
         with self.report.stage("load model", device):
             weights = resolve_weights(options.model)
-            given: dict[str, Any] = {}
+            given: dict[str, Any] = {"precision": options.precision, "compile": options.compile}
             if options.chunk_frames is not None:
                 given["chunk_frames"] = options.chunk_frames
             self.pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)

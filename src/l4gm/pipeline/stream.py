@@ -14,6 +14,7 @@ from torch import Tensor
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.ahead import ahead
 from l4gm.pipeline.chunks import (
     Chunk,
     ChunkState,
@@ -218,7 +219,9 @@ class SequenceStream(Iterator[GaussianSequence]):
 
     def _frames(self, start: int) -> Iterator[Tensor]:
         """The checked frames; the time spent waiting for them goes to "prepare"."""
-        frames = checked_frames(self._source, self._stages.rig.size, self._device, start)
+        made = checked_frames(self._source, self._stages.rig.size, self._device, start)
+        # While one chunk is computed the next one's frames are decoded.
+        frames = ahead(made, self._stages.chunk_frames)
         while True:
             with self.report.stage("prepare", self._device):
                 frame = next(frames, None)
