@@ -210,6 +210,9 @@ def test_depth_keeps_its_steps_and_its_zeros():
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, depth, atol=0.5 / 4096 + 1e-7)
     np.testing.assert_array_equal(back == 0, depth == 0)
+    np.testing.assert_array_equal(unpack_depth(pack_depth(depth), [0, 2, 2]), back[[0, 2, 2]])
+    with pytest.raises(DamagedClipError, match="3 frames, no 3"):
+        unpack_depth(pack_depth(depth), [1, 3])
     for bad in (-depth, depth * np.nan, depth + 20):
         with pytest.raises(ValueError, match="depth must be"):
             pack_depth(bad)

@@ -204,11 +204,11 @@ def pack_depth(depth: NDArray[np.floating]) -> bytes:
     return struct.pack("<3I", *depth.shape) + zlib.compress(low.tobytes() + high.tobytes(), 6)
 
 
-def unpack_depth(data: bytes) -> NDArray[np.float32]:
-    """Distances [T, H, W] from `pack_depth`.
+def unpack_depth(data: bytes, frames: Sequence[int] | None = None) -> NDArray[np.float32]:
+    """Distances [T, H, W] from `pack_depth`, of some frames or all.
 
     Raises:
-        DamagedClipError: if the data is not what `pack_depth` made.
+        DamagedClipError: if the data is not what `pack_depth` made, or has fewer frames.
     """
     try:
         shape = struct.unpack_from("<3I", data)
@@ -219,7 +219,12 @@ def unpack_depth(data: bytes) -> NDArray[np.float32]:
         raise DamagedClipError(f"damaged depth ({error})") from error
     if len(raw) != 2 * count:
         raise DamagedClipError(f"damaged depth: {len(raw)} bytes for {list(shape)} distances")
-    low, high = np.frombuffer(raw, np.uint8).reshape(2, *shape).astype(np.uint16)
+    both = np.frombuffer(raw, np.uint8).reshape(2, *shape)
+    if frames is not None:
+        if max(frames) >= shape[0]:
+            raise DamagedClipError(f"damaged depth: {shape[0]} frames, no {max(frames)}")
+        both = both[:, list(frames)]
+    low, high = both.astype(np.uint16)
     levels = np.cumsum(low | high << 8, axis=2, dtype=np.uint16)
     return levels.astype(np.float32) * np.float32(DEPTH_STEP)
 

@@ -197,12 +197,12 @@ def _clip(stored: StoredClip, frames: list[int], request: ClipRequest) -> Clip:
         if all(view.depth is not None for view in stored.views[:NUM_INPUT_VIEWS]):
             depth = np.stack(
                 [
-                    _resized_depth(unpack_depth(view.depth or b"")[frames], request.size_px)
+                    _resized_depth(unpack_depth(view.depth or b"", frames), request.size_px)
                     for view in stored.views[:NUM_INPUT_VIEWS]
                 ],
                 1,
             )
-    except (DamagedClipError, IndexError) as problem:
+    except DamagedClipError as problem:
         raise DamagedClipError(f"{facts.key}: {problem}") from problem
     return Clip(
         images=np.stack(pictures, 1),

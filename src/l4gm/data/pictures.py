@@ -78,7 +78,8 @@ def decode_view(
             out[place] = np.asarray(_resized(picture, size_px))
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         raise DamagedClipError(f"pictures cannot be decoded ({error})") from error
-    out[out[..., 3] == 0, :3] = 255
+    color, hidden = out[..., :3], out[..., 3:] == 0
+    np.bitwise_or(color, hidden.astype(np.uint8) * 255, out=color)
     return out
 
 
@@ -94,7 +95,8 @@ def _select(pictures: Iterator[Image.Image], wanted: list[int]) -> Iterator[Imag
 
 
 def _pictures(view: StoredView, num_frames: int, stored_px: int) -> Iterator[Image.Image]:
-    """RGBA pictures of all frames, in order."""
+    """Pictures of all frames, in order; each to be used before the next one is asked for, and
+    decoded no earlier than that."""
     for data in view.pictures:
         with Image.open(io.BytesIO(data), formats=[FORMATS[view.suffix]]) as image:
             if image.size != (stored_px, stored_px):
@@ -102,20 +104,23 @@ def _pictures(view: StoredView, num_frames: int, stored_px: int) -> Iterator[Ima
             stored = getattr(image, "n_frames", 1)
             for frame in range(stored):
                 image.seek(frame)
-                image.load()
-                yield from [image.convert("RGBA")] * _shown(image, stored, view, num_frames)
+                for _ in range(_shown(image, stored, view, num_frames)):
+                    yield image
 
 
 def _shown(image: Image.Image, stored: int, view: StoredView, num_frames: int) -> int:
     """For how many frames a picture stands: the encoder joins those that are equal."""
-    if len(view.pictures) > 1:
+    if len(view.pictures) > 1 or stored == num_frames:
         return 1
     if stored == 1:
         return num_frames
+    image.load()  # which tells the duration
     return min(max(1, round(image.info["duration"] / TICK_MS)), num_frames)
 
 
 def _resized(picture: Image.Image, size_px: int) -> Image.Image:
+    if picture.mode != "RGBA":
+        picture = picture.convert("RGBA")
     if picture.width == size_px:
         return picture
     shrinks = size_px < picture.width
