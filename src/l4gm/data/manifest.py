@@ -102,7 +102,13 @@ def read_manifest(folder: str | Path, columns: Sequence[str] | None = None) -> A
             f"{folder}: holds no {MANIFEST_NAME}, so it is no packed set (l4gm data pack makes one)"
         ) from error
     try:
-        return parquet.read_table(io.BytesIO(data), columns=columns and list(columns))
+        # Without Arrow's threads: a process that ends while they start is aborted.
+        return parquet.read_table(
+            io.BytesIO(data),
+            columns=columns and list(columns),
+            use_threads=False,
+            pre_buffer=False,
+        )
     except (arrow.ArrowException, OSError) as error:
         raise InputError(f"{folder}/{MANIFEST_NAME}: damaged or not ours ({error})") from error
 
