@@ -36,6 +36,8 @@ SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
 
 # Where each heavy package may be imported.
 HEAVY = {
+    "accelerate": {"l4gm.train.processes"},
+    "tensorboard": {"l4gm.train.records"},
     "av": {"l4gm.media.video"},
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
@@ -53,7 +55,7 @@ HEAVY = {
     "bpy": {"l4gm.datagen.blender_scene", "l4gm.datagen.blender_worker"},
 }
 # Those nothing here needs so far; a module that starts to use one is entered above.
-UNUSED = {"accelerate", "viser", "torchvision"}
+UNUSED = {"viser", "torchvision"}
 
 PUBLIC_NAMES = {
     "Gaussians",

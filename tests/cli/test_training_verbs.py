@@ -23,7 +23,9 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
     run(*common).assert_bad_input(str(folder), "--resume")
     second = run(*common, "--validation-clips", "0", "--resume")
     assert second.code == 0
-    assert sorted(path.name for path in folder.iterdir()) >= ["checkpoint.pt", "config.json"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "log.jsonl", "recon.safetensors", "report.html"} <= names
+    assert any(name.startswith("checkpoint_") for name in names)
     outcome = run(
         "evaluate", "renders", "--model", folder, "--clips", "1", "--frames", "2", "--size", "32",
         "--pictures", tmp_path / "pictures", "--device", "cpu",
@@ -67,7 +69,9 @@ def test_train_interpolation_from_a_reconstruction(
 
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:
     common = ("train", "reconstruction", "-o", tmp_path / "run")
-    run(*common, "--resume").assert_bad_input("checkpoint.pt", "--resume")
+    run(*common, "--resume").assert_bad_input("no checkpoint", "--resume")
+    run(*common, "--skip-stages", "9").assert_bad_input("--skip-stages", "0 to")
+    run(*common, "--micro-batches", "3").assert_bad_input("dealt out evenly")
     run(*common, "--models", tmp_path / "no").assert_bad_input("no is not a folder")
     run(*common, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
     run("train", "interpolation", "-o", tmp_path / "run").assert_bad_input("--weights")

@@ -56,12 +56,14 @@ def discs() -> DiscSource:
     return DiscSource()
 
 
-def start_run(folder, *, resume=False, validation=None, config=None, **options):
+def start_run(
+    folder, *, resume=False, validation=None, config=None, weights=None, processes=None, **options
+):
     """A run of the debug preset on discs, ready to go."""
     config = config or debug_preset()
     run = RunOptions(folder=folder, log_every=1, **options)
     task = ReconstructionTask(config, DiscSource(), validation, validation_clips=1)
-    return Trainer.start(config, run, task, resume=resume)
+    return Trainer.start(config, run, task, processes, weights=weights, resume=resume)
 
 
 @pytest.fixture

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,43 @@ def test_views_and_frames_land_where_the_network_expects_them(counting):
     assert target_view.tolist() == [4, 5, 6, 7]
     assert batch.cameras.shape == batch.images.shape[:3]
     assert batch.target_cameras.shape == batch.target_image.shape[:3]
+
+
+def test_parts_of_a_batch_are_together_the_batch(counting):
+    config = debug_preset()
+    stage = dataclasses.replace(config.stages[0], batch_size=6)
+    sampler = BatchSampler(dataclasses.replace(config, stages=(stage,)), 0, counting)
+    whole = sampler.batch(3)
+    parts = [sampler.batch(3, part, 3) for part in range(3)]
+    assert [len(part.images) for part in parts] == [2, 2, 2]
+    joined = torch.stack([part.images for part in parts], 1).flatten(0, 1)
+    assert torch.equal(joined, whole.images)
+
+
+def test_clips_that_are_not_kept_are_asked_for_as_long_as_needed(counting):
+    config = debug_preset()
+    stage = dataclasses.replace(config.stages[0], keep_clips=False, batch_size=1, num_clips=1)
+    sampler = BatchSampler(dataclasses.replace(config, stages=(stage,)), 0, counting)
+    assert sampler.batch(0).images.shape[1] == sampler.request.num_frames == 1
+    sampler.batch(1)
+    assert counting.rendered == [0, 0]
+
+
+def test_only_side_views_are_distorted_and_only_their_cameras_turned(discs):
+    config = debug_preset()
+    model = dataclasses.replace(config.model, head="xyz")
+    plain = dataclasses.replace(config, model=model)
+    changed = dataclasses.replace(plain, distortion_probability=1.0, jitter_probability=1.0)
+    before, after = (BatchSampler(c, 1, discs).batch(0) for c in (plain, changed))
+    assert torch.equal(before.images[:, :, 0], after.images[:, :, 0])
+    assert not torch.equal(before.images[:, :, 1], after.images[:, :, 1])
+    assert torch.equal(after.images[:, 0, 1:], after.images[:, 1, 1:])  # alike at all times
+    poses = [batch.cameras.world_from_camera for batch in (before, after)]
+    assert torch.equal(poses[0][:, :, 0], poses[1][:, :, 0])
+    assert (poses[0][:, :, 1:] - poses[1][:, :, 1:]).abs().amax((-2, -1)).min() > 1e-3
+    assert torch.equal(before.target_image, after.target_image)
+    with pytest.raises(ValueError, match="ray head"):
+        dataclasses.replace(config, jitter_probability=0.5)
 
 
 def test_each_clip_is_rendered_once(counting):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from l4gm.data.clip import ClipRequest
+from l4gm.evaluation.metrics import psnr
 from l4gm.evaluation.renders import clip_images
 from l4gm.gaussians.types import Gaussians
 from l4gm.model.l4gm import L4GM
@@ -18,8 +19,8 @@ from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.train.interpolation import (
     PairSampler,
     blend_gaussians,
-    clip_interpolation_scores,
-    interpolation_scores,
+    interpolate_clip,
+    summarize_interpolation,
 )
 from l4gm.train.presets import Stage, debug_interpolation_preset
 
@@ -113,15 +114,20 @@ def test_blended_gaussians_meet_both_ends_and_turn_the_short_way():
 
 def test_nothing_is_lost_between_frames_of_a_still_object(discs, network):
     request = ClipRequest(size_px=32, num_frames=7, fps=24.0, num_supervision_views=2)
-    scores = clip_interpolation_scores(network, network, discs.clip(0, request), True)
+    clip = discs.clip(0, request)
+    scores, between = interpolate_clip(network, network, clip, True)
     assert scores["blended"] == pytest.approx(scores["reconstructed"], abs=1e-3)
     assert scores["repeated"] == pytest.approx(scores["reconstructed"], abs=1e-3)
     assert scores["between"] == pytest.approx(scores["ends"], abs=1e-3)
-    means = interpolation_scores(network, network, discs, request, num_clips=1)
-    assert means["shortfall_views_given"] == pytest.approx(
-        scores["reconstructed"] - scores["between"]
+    truth = clip_images(clip)[1, 4:]
+    assert between.shape == truth.shape
+    middle = [psnr(between, truth).mean().item(), scores["between"]]
+    assert middle[0] == pytest.approx(middle[1], abs=0.5)
+    found = summarize_interpolation([scores, dict.fromkeys(scores, 0.0)], "video only")
+    assert found["psnr_ends_video_only"] == pytest.approx(scores["ends"] / 2)
+    assert found["shortfall_video_only"] == pytest.approx(
+        (scores["reconstructed"] - scores["between"]) / 2
     )
-    assert "psnr_between_video_only" in means
 
 
 def test_a_run_ends_in_a_model_folder_that_interpolates(start_interpolation, discs, tmp_path):

@@ -19,6 +19,7 @@ from l4gm.gaussians.atomic import atomic_file
 if TYPE_CHECKING:
     from l4gm.data.clip import ClipSource
     from l4gm.train.presets import TrainConfig
+    from l4gm.train.processes import Processes
     from l4gm.train.tasks import Task
     from l4gm.train.trainer import Trainer
 
@@ -28,9 +29,10 @@ l4gm train reconstruction --preset mini -o runs/mini --max-minutes 120
 l4gm train reconstruction --preset mini -o runs/mini --resume
 l4gm train reconstruction --preset mini -o runs/mixed --models my_glb_files/
 l4gm train interpolation --weights runs/mini/recon.safetensors -o runs/mini_interpolation
+l4gm train reconstruction --preset big --weights lgm.safetensors --skip-stages 1 -o runs/big
+accelerate launch -m l4gm train reconstruction --preset big -o runs/big    # several GPUs
 """
 
-CHECKPOINT_NAME = "checkpoint.pt"
 RECONSTRUCTION_NAME = "recon.safetensors"
 
 
@@ -42,15 +44,19 @@ class Options(CommonOptions):
     """The network to train: frames to Gaussians, or the frames between frames."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
-    preset: Literal["mini", "debug"] = "mini"
-    """Network and schedule: mini is the bundled model (hours of CPU), debug takes seconds."""
+    preset: Literal["tiny", "mini", "big", "debug"] = "mini"
+    """Network and schedule: mini is the bundled model (hours of CPU), tiny half its size, big the
+    paper's (for GPUs), debug takes seconds."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), which takes the place of procedural objects."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Start from these .safetensors weights of the same network. Interpolation starts from the
-    reconstruction network's, which also draws the views that it will be given in use."""
+    """Start from these .safetensors weights of the same network; with LGM's, the temporal layers
+    start from nothing. Interpolation starts from the reconstruction network's, which also draws
+    the views that it will be given in use."""
+    skip_stages: Annotated[int, tyro.conf.arg(metavar="N")] = 0
+    """Leave out the first stages, for weights that have learned them."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
     """Go on from the folder's checkpoint."""
     max_minutes: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
@@ -64,12 +70,54 @@ class Options(CommonOptions):
     """Seed of weights, objects and order."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""
+    micro_batches: int = 1
+    """Work through a batch in this many parts, to save memory."""
+    checkpoint_activations: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Save memory for a third more time."""
+    compile: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Use torch.compile."""
+    data_threads: int = 1
+    """Threads that make batches."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints stay."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write TensorBoard's files too, to the folder's tensorboard/."""
 
 
 def run(options: Options) -> None:
     """Train; Ctrl-C and SIGTERM save and stop."""
+    _check(options)
+    logging.getLogger("l4gm").setLevel(logging.INFO)
+    trainer = _start(options)
+    with ExitStack() as stack:
+        if sys.stderr.isatty() and trainer.processes.rank == 0:
+            from l4gm.cli.progress import Progress
+
+            progress = stack.enter_context(Progress())
+            total = trainer.config.total_steps
+            trainer.on_step = lambda step, values: progress("train", step, total)
+        try:
+            finished = trainer.run()
+        except FloatingPointError as error:
+            raise CommandError(str(error)) from error
+    if trainer.processes.rank > 0:
+        return
+    if finished is None:
+        done = f"{trainer.step} of {trainer.config.total_steps} steps"
+        print(f"{options.out}: stopped after {done}; --resume goes on")
+    else:
+        print(f"{finished}: try it with l4gm reconstruct VIDEO --model {options.out}")
+        print(f"{options.out / 'report.html'}: how the training went")
+
+
+def _check(options: Options) -> None:
+    """Raise for options that do not go together."""
+    from l4gm.train.checkpoints import checkpoint_paths
+
     positive("--max-minutes", options.max_minutes)
-    if (options.out / CHECKPOINT_NAME).exists() and not options.resume:
+    for name in ("micro_batches", "data_threads", "keep_checkpoints"):
+        positive("--" + name.replace("_", "-"), getattr(options, name))
+    if checkpoint_paths(options.out) and not options.resume:
         raise InputError(
             f"{options.out}: holds the checkpoint of an earlier run; add --resume to go on, or "
             "choose another folder"
@@ -87,51 +135,45 @@ def run(options: Options) -> None:
             "--weights: interpolation starts from a reconstruction network; name its "
             "recon.safetensors"
         )
-    logging.getLogger("l4gm").setLevel(logging.INFO)
-    trainer = _start(options)
-    with ExitStack() as stack:
-        if sys.stderr.isatty():
-            from l4gm.cli.progress import Progress
-
-            progress = stack.enter_context(Progress())
-            total = trainer.config.total_steps
-            trainer.on_step = lambda step, values: progress("train", step, total)
-        try:
-            finished = trainer.run()
-        except FloatingPointError as error:
-            raise CommandError(str(error)) from error
-    if finished is None:
-        done = f"{trainer.step} of {trainer.config.total_steps} steps"
-        print(f"{options.out}: stopped after {done}; --resume goes on")
-    else:
-        print(f"{finished}: try it with l4gm reconstruct VIDEO --model {options.out}")
 
 
 def _start(options: Options) -> Trainer:
     import math
 
-    from l4gm.model.weights import load_model
     from l4gm.pipeline.device import find_device
-    from l4gm.train.presets import PRESETS
+    from l4gm.train.presets import PRESETS, without_stages
+    from l4gm.train.processes import find_processes
+    from l4gm.train.starts import starting_weights
     from l4gm.train.trainer import RunOptions, Trainer
 
     config = replace(PRESETS[options.network][options.preset](), seed=options.seed)
     if options.true_views is not None:
         config = replace(config, true_views_probability=options.true_views)
+    try:
+        config = without_stages(config, options.skip_stages)
+    except ValueError as error:
+        raise UsageError(f"--skip-stages: {error}") from error
     weights = None
     if options.weights is not None:
-        weights = load_model(options.weights, config=config.model).state_dict()
-    device = str(find_device(options.device))
+        weights = starting_weights(config, options.weights)
+    processes = find_processes(find_device(options.device))
     run_options = RunOptions(
         folder=options.out,
-        device=device,
         max_minutes=math.inf if options.max_minutes is None else options.max_minutes,
+        keep_checkpoints=options.keep_checkpoints,
+        micro_batches=options.micro_batches,
+        data_threads=options.data_threads,
+        checkpoint_activations=options.checkpoint_activations,
+        compile=options.compile,
+        tensorboard=options.tensorboard,
     )
-    task = _task(options, config, device)
-    return Trainer.start(config, run_options, task, weights=weights, resume=options.resume)
+    task = _task(options, config, processes)
+    return Trainer.start(
+        config, run_options, task, processes, weights=weights, resume=options.resume
+    )
 
 
-def _task(options: Options, config: TrainConfig, device: str) -> Task:
+def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
     from l4gm.train.tasks import InterpolationTask, ReconstructionTask
 
@@ -141,12 +183,13 @@ def _task(options: Options, config: TrainConfig, device: str) -> Task:
     # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
     # is a whole model.
     kept = options.out / RECONSTRUCTION_NAME
-    if options.weights is not None:
+    if options.weights is not None and processes.rank == 0:
         options.out.mkdir(parents=True, exist_ok=True)
         if not (kept.exists() and kept.samefile(options.weights)):
             with atomic_file(kept) as partial:
                 shutil.copyfile(options.weights, partial)
-    reconstruction = load_model(kept, config=config.model, device=device)
+    processes.wait()
+    reconstruction = load_model(kept, config=config.model, device=processes.device)
     return InterpolationTask(config, source, reconstruction, heldout, options.validation_clips)
 
 

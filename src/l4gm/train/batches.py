@@ -1,13 +1,15 @@
 """From clips to the tensors of one training step.
 
-Every batch is a pure function of (seed, stage, step), so a resumed run sees what an undisturbed
-one would have seen, without any saved position.
+Every sample is a pure function of (seed, stage, step, its number in the batch), so a resumed run
+sees what an undisturbed one would have seen, without any saved position, and several processes
+together what a single one would have seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.geometry.cameras import Cameras
+from l4gm.train.augmentation import distort_grid, jitter_sides
 from l4gm.train.presets import Stage, TrainConfig
 
 
@@ -28,7 +31,8 @@ class Batch:
         cameras: [B, T, V], of the input views.
         target_image, target_alpha: [B, T, S, 3, H, W] and [B, T, S, 1, H, W], supervision.
         target_cameras: [B, T, S].
-        depth: [B, T, V, H, W] camera z of the surface at each time step, 0 where there is none.
+        depth: [B, T, V, H, W] camera z of the surface at each time step, 0 where there is none; or
+            None, where the data has no depth.
     """
 
     images: Tensor
@@ -37,11 +41,16 @@ class Batch:
     target_image: Tensor
     target_alpha: Tensor
     target_cameras: Cameras
-    depth: Tensor
+    depth: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
+
+        def moved(name: str) -> Any:
+            part = getattr(self, name)
+            return None if part is None else part.to(device)
+
+        return Batch(*map(moved, self.__dataclass_fields__))
 
     @staticmethod
     def stack(samples: Sequence[Batch]) -> Batch:
@@ -60,7 +69,7 @@ class Batch:
             target_image=join("target_image"),
             target_alpha=join("target_alpha"),
             target_cameras=join_cameras("target_cameras"),
-            depth=join("depth"),
+            depth=None if any(sample.depth is None for sample in samples) else join("depth"),
         )
 
 
@@ -94,6 +103,14 @@ def draw_present(
     return present
 
 
+def half_depth(clip: Clip) -> np.ndarray | None:
+    """The input views' depth [T, V, H, W] of a clip, to be kept, or None if it has none."""
+    if clip.depth is None:
+        return None
+    # Half precision holds a distance near 1.5 to 0.001, a tenth of a splat.
+    return clip.depth[:, : clip.num_input_views].astype(np.float16)
+
+
 class BatchSampler:
     """Draws batches for one stage from a clip source, keeping rendered clips in memory."""
 
@@ -104,62 +121,54 @@ class BatchSampler:
         self.source = source
         self.request = ClipRequest(
             size_px=self.stage.size_px,
-            num_frames=config.frames_per_clip,
+            num_frames=config.frames_per_clip if self.stage.keep_clips else self.stage.num_frames,
             fps=self.stage.fps or config.fps,
             num_supervision_views=config.num_supervision_views,
         )
-        self._kept: dict[int, tuple[Clip, np.ndarray]] = {}
+        self._kept: dict[int, tuple[Clip, np.ndarray | None]] = {}
 
-    def clip(self, index: int) -> tuple[Clip, np.ndarray]:
+    def clip(self, index: int) -> tuple[Clip, np.ndarray | None]:
         """Clip of this index, rendered once, and its input views' depth [T, V, H, W]."""
-        if index not in self._kept:
-            clip = self.source.clip(index, self.request)
-            if clip.depth is None:
-                raise ValueError(f"clip {clip.name!r} has no depth, which training needs")
-            # Half precision holds a distance near 1.5 to 0.001, a tenth of a splat.
-            depth = clip.depth[:, : clip.num_input_views].astype(np.float16)
-            self._kept[index] = replace(clip, depth=None), depth
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        clip = self.source.clip(index, self.request)
+        found = replace(clip, depth=None), half_depth(clip)
+        if self.stage.keep_clips:
+            self._kept[index] = found
+        return found
 
-    def batch(self, step: int) -> Batch:
-        """The batch of this step of the stage."""
+    def batch(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
+        """The batch of this step of the stage, or one of the equal parts it is dealt out in."""
+        numbers = range(part, self.stage.batch_size, num_parts)
+        return Batch.stack([self._sample(step, number) for number in numbers])
+
+    def _sample(self, step: int, number: int) -> Batch:
         stage = self.stage
-        generator = np.random.default_rng([self.config.seed, self.stage_index, step])
-        samples = []
-        for index in generator.integers(0, stage.num_clips, stage.batch_size):
-            clip, depth = self.clip(int(index))
-            start = int(generator.integers(0, clip.images.shape[0] - stage.num_frames + 1))
-            frames = slice(start, start + stage.num_frames)
-            present = draw_present(
-                stage.missing_view_probability,
-                self.config.video_only_share,
-                generator,
-                clip.num_input_views,
-            )
-            samples.append(make_sample(clip.images[frames], depth[frames], present, clip.cameras))
-        return Batch.stack(samples)
+        generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
+        clip, depth = self.clip(int(generator.integers(0, stage.num_clips)))
+        start = int(generator.integers(0, clip.images.shape[0] - stage.num_frames + 1))
+        frames = slice(start, start + stage.num_frames)
+        views = clip.num_input_views
+        present = draw_present(
+            stage.missing_view_probability, self.config.video_only_share, generator, views
+        )
+        color, alpha = on_white(torch.from_numpy(clip.images[frames]))
+        inputs, input_cameras = color[:, :views].clone(), clip.cameras[:views]
+        if generator.random() < self.config.distortion_probability:
+            inputs[0, 1:] = distort_grid(inputs[0, 1:], generator)
+        if generator.random() < self.config.jitter_probability:
+            input_cameras = jitter_sides(input_cameras, generator)
+        return Batch(
+            images=copy_first_frame_views(inputs[None])[0],
+            present=torch.from_numpy(present),
+            cameras=over_time(input_cameras, stage.num_frames),
+            target_image=color[:, views:],
+            target_alpha=alpha[:, views:],
+            target_cameras=over_time(clip.cameras[views:], stage.num_frames),
+            depth=None if depth is None else torch.from_numpy(depth[frames]).float(),
+        )
 
 
-def make_sample(
-    images: np.ndarray, depth: np.ndarray, present: np.ndarray, cameras: Cameras
-) -> Batch:
-    """A sample, a batch without B, of a clip's frames.
-
-    Args:
-        images: [T, V + S, H, W, 4] uint8 RGBA.
-        depth: [T, V, H, W].
-        present: [V].
-        cameras: [V + S].
-    """
-    num_frames, num_views = depth.shape[:2]
-    color, alpha = on_white(torch.from_numpy(images))
-    over_time = cameras.reshape(1, -1).expand(num_frames, *cameras.shape)
-    return Batch(
-        images=copy_first_frame_views(color[None, :, :num_views])[0],
-        present=torch.from_numpy(present),
-        cameras=over_time[:, :num_views],
-        target_image=color[:, num_views:],
-        target_alpha=alpha[:, num_views:],
-        target_cameras=over_time[:, num_views:],
-        depth=torch.from_numpy(depth).float(),
-    )
+def over_time(cameras: Cameras, num_frames: int) -> Cameras:
+    """Still cameras [V] at every time step, [T, V]."""
+    return cameras.reshape(1, -1).expand(num_frames, *cameras.shape)

@@ -6,6 +6,7 @@ Written beside and renamed, so that a killed run leaves the previous one whole.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,24 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
+_NAME = re.compile(r"checkpoint_(\d+)\.pt")
 
 
 @dataclass
 class Checkpoint:
     """State of a run after `step` optimizer steps.
 
-    The data needs no position: every batch is a function of (seed, stage, step).
+    The data's position is `step`: every sample is a function of (seed, stage, step, number).
+
+    Args:
+        step: optimizer steps done, skipped ones included.
+        config: of the run, as `TrainConfig.to_dict` gives it.
+        weights, ema: of the network, and their average.
+        optimizer: by the weights' names, as `processes.optimizer_state` gives it.
+        losses: of the last steps, which spikes are judged against.
+        random: states of torch's generators, by device.
+        seconds: spent so far.
     """
 
     step: int
@@ -30,6 +41,8 @@ class Checkpoint:
     weights: dict[str, Tensor]
     ema: dict[str, Tensor]
     optimizer: dict[str, Any]
+    losses: list[float]
+    random: dict[str, Tensor]
     seconds: float
 
 
@@ -44,6 +57,55 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     os.replace(partial, path)
 
 
+def checkpoint_paths(folder: Path) -> list[Path]:
+    """The checkpoints of a run, the newest first."""
+    if not folder.is_dir():
+        return []
+    found = [(int(m[1]), path) for path in folder.iterdir() if (m := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def save_in_turn(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Save under the step's name, and delete all but the newest `keep`."""
+    path = folder / f"checkpoint_{checkpoint.step:08d}.pt"
+    save_checkpoint(path, checkpoint)
+    for old in checkpoint_paths(folder)[max(keep, 1) :]:
+        old.unlink()
+    return path
+
+
+def load_newest(folder: Path) -> Checkpoint:
+    """The newest checkpoint of a run.
+
+    Raises:
+        InputError: there is none, or it cannot be read; an older one may be left.
+    """
+    paths = checkpoint_paths(folder)
+    if not paths:
+        raise InputError(f"{folder}: holds no checkpoint; start a run without --resume")
+    try:
+        return load_checkpoint(paths[0])
+    except InputError as error:
+        if len(paths) == 1:
+            raise
+        raise InputError(f"{error}; delete it to go on from {paths[1].name}") from error
+
+
+def random_state() -> dict[str, Tensor]:
+    """States of torch's generators, by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def set_random_state(states: dict[str, Tensor]) -> None:
+    """Inverse of `random_state`, as far as this machine has the devices."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
+
+
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint of `save_checkpoint`; nothing but tensors and plain values is unpickled.
 
@@ -53,7 +115,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such checkpoint; start a run without --resume") from None
+        raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises many kinds for a damaged file
         raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:

@@ -11,7 +11,7 @@ they are drawn as the pipeline draws them, and a share of the samples gets the t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +22,21 @@ from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.evaluation.metrics import psnr
-from l4gm.evaluation.renders import SETTINGS, clip_images
+from l4gm.evaluation.renders import clip_images
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.model.l4gm import L4GM
 from l4gm.pipeline.interpolate import RATE, interpolate_pairs, pair_inputs
 from l4gm.pipeline.rig import InputRig
 from l4gm.splat.render import render
-from l4gm.train.batches import Batch, copy_first_frame_views, draw_present, on_white
+from l4gm.train.batches import (
+    Batch,
+    copy_first_frame_views,
+    draw_present,
+    half_depth,
+    on_white,
+    over_time,
+)
 from l4gm.train.presets import Stage, TrainConfig
 
 # The stream of random numbers of a clip, beside those of the steps.
@@ -68,7 +75,7 @@ class PairClip:
         front: [n, 1, 3, H, W] the real pictures of the n ends.
         true_sides, drawn_sides: [n, 3, 3, H, W] views 1..3 of the ends.
         supervision: [T, S, H, W, 4] RGBA of all frames, T = 3 (n - 1) + 1.
-        depth: [T, V, H, W] camera z in the input views, half precision.
+        depth: [T, V, H, W] camera z in the input views, half precision, or None.
         cameras: [V + S].
     """
 
@@ -76,7 +83,7 @@ class PairClip:
     true_sides: Tensor
     drawn_sides: Tensor
     supervision: NDArray[np.uint8]
-    depth: NDArray[np.float16]
+    depth: NDArray[np.float16] | None
     cameras: Cameras
 
 
@@ -86,7 +93,7 @@ class PairSampler:
     Args:
         config: `fps` is the rate of the interpolated sequence; `frames_per_clip` 3 k + 1.
         stage_index: of the stage.
-        source: clips with depth.
+        source: clips.
         reconstruction: draws views 1..3; each clip is seen with the views that training withholds
             from it withheld for good, since what is drawn is kept.
     """
@@ -113,40 +120,44 @@ class PairSampler:
 
     def clip(self, index: int) -> PairClip:
         """Clip of this index, rendered, reconstructed and drawn once."""
-        if index not in self._kept:
-            self._kept[index] = self._look_at(index)
-        return self._kept[index]
+        if index in self._kept:
+            return self._kept[index]
+        found = self._look_at(index)
+        if self.stage.keep_clips:
+            self._kept[index] = found
+        return found
 
     def _look_at(self, index: int) -> PairClip:
         clip = self.source.clip(index, self.request)
-        if clip.depth is None:
-            raise ValueError(f"clip {clip.name!r} has no depth, which training needs")
         views = clip.num_input_views
         generator = np.random.default_rng([self.config.seed, self.stage_index, index, _CLIP_STREAM])
         present = draw_present(
             self.stage.missing_view_probability, self.config.video_only_share, generator, views
         )
         ends, _ = on_white(torch.from_numpy(clip.images[::RATE, :views]))
-        gaussians = reconstruct_ends(self.reconstruction, ends, torch.from_numpy(present))
+        drawn = ends[:, 1:]
+        if self.config.true_views_probability < 1:
+            gaussians = reconstruct_ends(self.reconstruction, ends, torch.from_numpy(present))
+            drawn = draw_sides(gaussians, self.stage.size_px)
         return PairClip(
             front=_to_bytes(ends[:, :1]),
             true_sides=_to_bytes(ends[:, 1:]),
-            drawn_sides=_to_bytes(draw_sides(gaussians, self.stage.size_px)),
+            drawn_sides=_to_bytes(drawn),
             supervision=clip.images[:, views:].copy(),
-            depth=clip.depth[:, :views].astype(np.float16),
+            depth=half_depth(clip),
             cameras=clip.cameras,
         )
 
-    def batch(self, step: int) -> Batch:
-        """The batch of this step of the stage: T = 4 time steps of each of its pairs."""
-        generator = np.random.default_rng([self.config.seed, self.stage_index, step])
-        samples = []
-        for index in generator.integers(0, self.stage.num_clips, self.stage.batch_size):
-            clip = self.clip(int(index))
-            pair = int(generator.integers(0, len(clip.front) - 1))
-            true_views = generator.random() < self.config.true_views_probability
-            samples.append(_pair_sample(clip, pair, true_views))
-        return Batch.stack(samples)
+    def batch(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
+        """The batch of this step, or a part of it: T = 4 time steps of each of its pairs."""
+        numbers = range(part, self.stage.batch_size, num_parts)
+        return Batch.stack([self._sample(step, number) for number in numbers])
+
+    def _sample(self, step: int, number: int) -> Batch:
+        generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
+        clip = self.clip(int(generator.integers(0, self.stage.num_clips)))
+        pair = int(generator.integers(0, len(clip.front) - 1))
+        return _pair_sample(clip, pair, generator.random() < self.config.true_views_probability)
 
 
 def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
@@ -157,7 +168,7 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
     images = pair_inputs(torch.cat([clip.front[ends], sides[ends]], 1).float() / 255)[0]
     color, alpha = on_white(torch.from_numpy(clip.supervision[frames]))
     steps, views = images.shape[:2]
-    cameras = clip.cameras.reshape(1, -1).expand(steps, *clip.cameras.shape)
+    cameras = over_time(clip.cameras, steps)
     return Batch(
         images=images,
         present=torch.ones(views, dtype=torch.bool),
@@ -165,7 +176,7 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
         target_image=color,
         target_alpha=alpha,
         target_cameras=cameras[:, views:],
-        depth=torch.from_numpy(clip.depth[frames]).float(),
+        depth=None if clip.depth is None else torch.from_numpy(clip.depth[frames]).float(),
     )
 
 
@@ -190,16 +201,16 @@ def blend_gaussians(first: Gaussians, second: Gaussians, share: float) -> Gaussi
 
 
 @torch.inference_mode()
-def clip_interpolation_scores(
+def interpolate_clip(
     model: L4GM, reconstruction: L4GM, clip: Clip, views_given: bool
-) -> dict[str, float]:
-    """PSNR in dB on the free views of one clip, whose every third frame the video has.
+) -> tuple[dict[str, float], Tensor]:
+    """Interpolate one clip, of which the video has every third frame, and score its free views.
 
     Returns:
-        "reconstructed": the video's frames, by the reconstruction network; "between": those put
-        between, by the interpolation network; "blended": those by `blend_gaussians`; "repeated":
-        those with the Gaussians of the nearer frame; "ends": the video's frames, by the
-        interpolation network.
+        PSNR in dB: "reconstructed" of the video's frames by the reconstruction network; "ends" of
+        the same by the interpolation network; of the frames put between, "between" by the
+        interpolation network, "blended" by `blend_gaussians`, "repeated" with the Gaussians of the
+        nearer frame. And the free views [S, 3, H, W] of the first frame put between.
     """
     pictures = clip_images(clip)
     views = clip.num_input_views
@@ -208,67 +219,45 @@ def clip_interpolation_scores(
     given = reconstruct_ends(reconstruction, ends, present)
     rig = InputRig(size=ends.shape[-1], device=given.device)
     sides = draw_sides(given, rig.size)
-    size = clip.images.shape[2]
 
     def network(images: Tensor, cameras: Cameras, known: Tensor | None = None, /) -> Gaussians:
-        return model(images, cameras, known, input_size=size)
+        return model(images, cameras, known, input_size=rig.size)
 
     seen = torch.cat([ends[:, :1].to(sides), sides], 1)
     steps = interpolate_pairs(network, rig, seen, pairs_per_batch=1)
     free = clip.cameras[views:].to(given.device)
 
-    def score(gaussians: Gaussians, frames: slice) -> float:
-        truth = pictures[frames, views:]
-        cameras = free.reshape(1, -1).expand(len(truth), *free.shape)
-        drawn = render(gaussians, cameras).image.clamp(0, 1)
-        return psnr(drawn.cpu(), truth).mean().item()
+    def draw(gaussians: Gaussians) -> Tensor:
+        cameras = free.reshape(1, -1).expand(len(gaussians.means), *free.shape)
+        return render(gaussians, cameras).image.clamp(0, 1).cpu()
 
-    def between(share: float, step: int, how: str) -> float:
-        frames = slice(step, None, RATE)
-        if how == "network":
-            return score(steps[:, step], frames)
-        if how == "repeat":
-            return score(given[:-1] if step < RATE / 2 else given[1:], frames)
-        return score(blend_gaussians(given[:-1], given[1:], share), frames)
+    def score(gaussians: Gaussians, first_frame: int) -> float:
+        drawn = draw(gaussians)
+        return psnr(drawn, pictures[first_frame::RATE, views:][: len(drawn)]).mean().item()
 
-    def mean_between(how: str) -> float:
-        return float(np.mean([between(step / RATE, step, how) for step in range(1, RATE)]))
-
-    joined = Gaussians.cat([steps[:1, 0], steps[:, RATE]])
-    return {
-        "reconstructed": score(given, slice(0, None, RATE)),
-        "ends": score(joined, slice(0, None, RATE)),
-        "between": mean_between("network"),
-        "blended": mean_between("blend"),
-        "repeated": mean_between("repeat"),
+    scores = {
+        "reconstructed": score(given, 0),
+        "ends": score(Gaussians.cat([steps[:1, 0], steps[:, RATE]]), 0),
     }
+    first, second = given[:-1], given[1:]
+    ways = {
+        "between": lambda step: steps[:, step],
+        "blended": lambda step: blend_gaussians(first, second, step / RATE),
+        "repeated": lambda step: first if step < RATE / 2 else second,
+    }
+    for name, way in ways.items():
+        scores[name] = float(np.mean([score(way(step), step) for step in range(1, RATE)]))
+    return scores, draw(steps[:1, 1])[0]
 
 
-def interpolation_scores(
-    model: L4GM,
-    reconstruction: L4GM,
-    source: ClipSource,
-    request: ClipRequest,
-    *,
-    num_clips: int,
-    settings: Iterable[str] = tuple(SETTINGS),
-) -> dict[str, float]:
-    """Means of `clip_interpolation_scores` over a source's first clips, in each setting.
+def summarize_interpolation(rows: Sequence[dict[str, float]], setting: str) -> dict[str, float]:
+    """Means over clips of what `interpolate_clip` found.
 
     Returns:
         "psnr_between_video_only" and so on, and "shortfall_video_only" and so on: by how many dB
         frames put between fall short of reconstructed ones.
     """
-    found: dict[str, float] = {}
-    for setting in settings:
-        rows = [
-            clip_interpolation_scores(
-                model, reconstruction, source.clip(index, request), SETTINGS[setting]
-            )
-            for index in range(num_clips)
-        ]
-        means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        key = setting.replace(" ", "_")
-        found |= {f"psnr_{name}_{key}": value for name, value in means.items()}
-        found[f"shortfall_{key}"] = means["reconstructed"] - means["between"]
-    return found
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    key = setting.replace(" ", "_")
+    found = {f"psnr_{name}_{key}": value for name, value in means.items()}
+    return found | {f"shortfall_{key}": means["reconstructed"] - means["between"]}

@@ -9,6 +9,8 @@ from typing import Any, Literal
 from l4gm.model.config import L4GMConfig
 
 Network = Literal["reconstruction", "interpolation"]
+Schedule = Literal["cosine", "one cycle"]
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +22,13 @@ class Stage:
         size_px: input and supervision size; the network is convolutional, so that a stage at half
             size (a quarter of the price) teaches most of what the full size needs.
         num_frames: T.
-        batch_size: clips a step.
-        learning_rate: peak; warm-up over `warmup_steps`, then a cosine down to 2 %.
-        depth_weight: weight of the L1 loss on the distance along the ray.
-        num_clips: how many different clips the stage draws from (they are kept in memory).
+        batch_size: clips an optimizer step, over all processes.
+        learning_rate: peak.
+        warmup_steps: until the peak.
+        schedule: "cosine" or "one cycle" (the paper's), see `learning_rate_factor`.
+        depth_weight: weight of the L1 loss on depth; without effect on data that has none.
+        num_clips: how many different clips the stage draws from.
+        keep_clips: hold them in memory; for data that is rendered or decoded slowly.
         missing_view_probability: share of the clips from which views 1..3 are withheld.
         fps: frames per second of the clips, if not the run's; fewer let the given side views of
             the first frame grow older within T frames.
@@ -35,8 +40,10 @@ class Stage:
     batch_size: int = 2
     learning_rate: float = 1e-3
     warmup_steps: int = 100
+    schedule: Schedule = "cosine"
     depth_weight: float = 1.0
     num_clips: int = 2000
+    keep_clips: bool = True
     missing_view_probability: float = 0.5
     fps: float | None = None
 
@@ -56,7 +63,12 @@ class TrainConfig:
         true_views_probability: share of the interpolation samples that get the true views 1..3
             of both ends, as in the paper, and not the ones drawn of the reconstruction, as in use.
         chunk_frames: T at which the finished network is used, written into its file.
-        alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
+        alpha_weight, perceptual_weight: weights of the alpha MSE, and of LPIPS-VGG or, where its
+            weights are absent, of (1 - SSIM).
+        distortion_probability, jitter_probability: shares of the samples whose views 1..3 are
+            distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
+            splats on wrong rays, so jitter is for the "xyz" head.
+        precision: of the network's arithmetic; weights, splatting and losses are always float32.
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
 
@@ -71,7 +83,10 @@ class TrainConfig:
     true_views_probability: float = 0.25
     chunk_frames: int = 16
     alpha_weight: float = 1.0
-    structure_weight: float = 0.0
+    perceptual_weight: float = 0.0
+    distortion_probability: float = 0.0
+    jitter_probability: float = 0.0
+    precision: Precision = "float32"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
@@ -84,6 +99,8 @@ class TrainConfig:
                 f"a stage wants {longest} frames but clips have frames_per_clip="
                 f"{self.frames_per_clip}"
             )
+        if self.jitter_probability and self.model.head == "ray":
+            raise ValueError("jitter_probability must be 0 for a network with a ray head")
 
     @property
     def total_steps(self) -> int:
@@ -140,6 +157,34 @@ def small_network() -> L4GMConfig:
         temporal_residual="plain",
         patch_size=2,
         missing_views=True,
+    )
+
+
+def tiny_preset() -> TrainConfig:
+    """Half of `mini`: 64 px, 32 x 32 splats a view, some 15 minutes of a core."""
+    return TrainConfig(
+        model=replace(
+            small_network(),
+            input_size=64,
+            down_channels=(24, 48, 64),
+            down_attention=(False, True, True),
+            up_channels=(64, 48, 24),
+            up_attention=(True, True, False),
+        ),
+        stages=(
+            Stage(steps=2000, size_px=32, learning_rate=2e-3, missing_view_probability=0.4),
+            Stage(steps=800, size_px=64, depth_weight=0.5),
+            Stage(
+                steps=300,
+                warmup_steps=30,
+                size_px=64,
+                num_frames=4,
+                batch_size=1,
+                learning_rate=7e-4,
+                depth_weight=0.5,
+                num_clips=1000,
+            ),
+        ),
     )
 
 
@@ -203,6 +248,70 @@ def mini_interpolation_preset() -> TrainConfig:
     )
 
 
+def tiny_interpolation_preset() -> TrainConfig:
+    """From `tiny_preset`'s network, in some minutes of a core."""
+    mini = mini_interpolation_preset()
+    stage = replace(mini.stages[0], steps=400, size_px=64)
+    return replace(mini, model=tiny_preset().model, stages=(stage,))
+
+
+def big_preset() -> TrainConfig:
+    """The paper's network and recipe: static pretraining as LGM's, then T = 8 at 8 frames a second.
+
+    The paper names epochs, not steps, and its data is not public: lengths and batch size are ours,
+    for some tens of GPUs. Start from LGM's weights with the first stage left out
+    (`without_stages`), or from the released ones.
+    """
+    static = Stage(
+        steps=60_000,
+        size_px=256,
+        batch_size=256,
+        learning_rate=4e-4,
+        warmup_steps=3000,
+        schedule="one cycle",
+        depth_weight=0.0,
+        num_clips=1_000_000,
+        keep_clips=False,
+        missing_view_probability=0.0,
+    )
+    return TrainConfig(
+        model=L4GMConfig.big(),
+        stages=(static, replace(static, num_frames=8, batch_size=128)),
+        frames_per_clip=8,
+        perceptual_weight=1.0,
+        distortion_probability=0.5,
+        jitter_probability=0.5,
+        precision="bfloat16",
+    )
+
+
+def big_interpolation_preset() -> TrainConfig:
+    """The paper's interpolation recipe: T = 4 at 24 frames a second, true views 1..3."""
+    big = big_preset()
+    stage = replace(big.stages[1], steps=30_000, num_frames=4)
+    return replace(
+        big,
+        network="interpolation",
+        stages=(stage,),
+        frames_per_clip=4,
+        fps=24.0,
+        true_views_probability=1.0,
+        distortion_probability=0.0,
+        jitter_probability=0.0,
+    )
+
+
+def without_stages(config: TrainConfig, count: int) -> TrainConfig:
+    """Leave the first stages out, for weights that have learned them already.
+
+    Raises:
+        ValueError: none would be left.
+    """
+    if not 0 <= count < len(config.stages):
+        raise ValueError(f"can leave out 0 to {len(config.stages) - 1} stages, not {count}")
+    return replace(config, stages=config.stages[count:])
+
+
 def debug_preset() -> TrainConfig:
     """A network of a few thousand numbers and a handful of steps, for tests and try-outs."""
     model = L4GMConfig(
@@ -245,6 +354,16 @@ def debug_interpolation_preset() -> TrainConfig:
 
 
 PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
-    "reconstruction": {"mini": mini_preset, "debug": debug_preset},
-    "interpolation": {"mini": mini_interpolation_preset, "debug": debug_interpolation_preset},
+    "reconstruction": {
+        "tiny": tiny_preset,
+        "mini": mini_preset,
+        "big": big_preset,
+        "debug": debug_preset,
+    },
+    "interpolation": {
+        "tiny": tiny_interpolation_preset,
+        "mini": mini_interpolation_preset,
+        "big": big_interpolation_preset,
+        "debug": debug_interpolation_preset,
+    },
 }

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from l4gm.data.clip import ClipRequest, ClipSource
-from l4gm.evaluation.renders import evaluate_renders, single_pass, summarize
+from torch import Tensor
+
+from l4gm.data.clip import Clip, ClipRequest, ClipSource
+from l4gm.evaluation.renders import (
+    SETTINGS,
+    ClipScore,
+    clip_images,
+    evaluate_renders,
+    single_pass,
+    summarize,
+)
 from l4gm.model.l4gm import L4GM
 from l4gm.train.batches import Batch, BatchSampler
-from l4gm.train.interpolation import PairSampler, interpolation_scores
+from l4gm.train.interpolation import PairSampler, interpolate_clip, summarize_interpolation
 from l4gm.train.presets import Stage, TrainConfig
+
+NUM_PICTURES = 8  # of held-out clips, in a report
 
 
 class Sampler(Protocol):
@@ -19,9 +30,38 @@ class Sampler(Protocol):
     stage: Stage
     stage_index: int
 
-    def batch(self, step: int) -> Batch:
-        """The batch of this step of the stage; a function of (seed, stage, step) alone."""
+    def batch(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
+        """A part of the batch of this step; a function of (seed, stage, step) alone."""
         ...
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A clip that is never trained on, as pictures.
+
+    Args:
+        name: of the clip.
+        setting: what the network was given.
+        truth, predicted: [S, 3, H, W] in [0, 1], free views of one frame.
+    """
+
+    name: str
+    setting: str
+    truth: Tensor
+    predicted: Tensor
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How good a network is on clips that are never trained on.
+
+    Args:
+        scores: in dB, by name; empty where there are no clips.
+        pictures: of the first clips, the last frame or one put between.
+    """
+
+    scores: dict[str, float] = field(default_factory=dict)
+    pictures: list[HeldOut] = field(default_factory=list)
 
 
 class Task(Protocol):
@@ -36,8 +76,8 @@ class Task(Protocol):
         """The batches of a stage."""
         ...
 
-    def scores(self, model: L4GM, stage: Stage) -> dict[str, float]:
-        """Quality on objects that are never trained on, by name; empty where there are none."""
+    def validate(self, model: L4GM, stage: Stage) -> Validation:
+        """Quality on clips that are never trained on, at the stage's size."""
         ...
 
 
@@ -63,28 +103,36 @@ class ReconstructionTask:
         """The batches of a stage."""
         return BatchSampler(self.config, stage_index, self.source)
 
-    def scores(self, model: L4GM, stage: Stage) -> dict[str, float]:
+    def validate(self, model: L4GM, stage: Stage) -> Validation:
         """PSNR on free views at the stage's size, and its gain over the better baseline, in dB."""
         if self.validation is None or self.validation_clips < 1:
-            return {}
+            return Validation()
         request = ClipRequest(
             size_px=stage.size_px,
             num_frames=self.config.frames_per_clip,
             fps=self.config.fps,
             num_supervision_views=4,
         )
+        pictures: list[HeldOut] = []
+
+        def keep(clip: Clip, score: ClipScore, predicted: Tensor) -> None:
+            if len(pictures) < NUM_PICTURES:
+                truth = clip_images(clip)[-1, clip.num_input_views :]
+                pictures.append(HeldOut(clip.name, score.setting, truth, predicted[-1].cpu()))
+
         scores = evaluate_renders(
             self.validation,
             single_pass(model, max_frames=stage.num_frames, input_size=stage.size_px),
             request,
             num_clips=self.validation_clips,
+            on_clip=keep,
         )
         found = {}
         for summary in summarize(scores):
             key = summary.setting.replace(" ", "_")
             found[f"psnr_{key}"] = summary.psnr
             found[f"gain_{key}"] = summary.gain
-        return found
+        return Validation(found, pictures)
 
 
 @dataclass(frozen=True)
@@ -108,19 +156,26 @@ class InterpolationTask:
         """The batches of a stage."""
         return PairSampler(self.config, stage_index, self.source, self.reconstruction)
 
-    def scores(self, model: L4GM, stage: Stage) -> dict[str, float]:
+    def validate(self, model: L4GM, stage: Stage) -> Validation:
         """PSNR of frames between, of frames reconstructed and of blended Gaussians, in dB."""
         if self.validation is None or self.validation_clips < 1:
-            return {}
-        return interpolation_scores(
-            model,
-            self.reconstruction,
-            self.validation,
-            ClipRequest(
-                size_px=stage.size_px,
-                num_frames=self.config.frames_per_clip,
-                fps=self.config.fps,
-                num_supervision_views=4,
-            ),
-            num_clips=self.validation_clips,
+            return Validation()
+        request = ClipRequest(
+            size_px=stage.size_px,
+            num_frames=self.config.frames_per_clip,
+            fps=self.config.fps,
+            num_supervision_views=4,
         )
+        scores: dict[str, float] = {}
+        pictures = []
+        for setting, views_given in SETTINGS.items():
+            rows = []
+            for index in range(self.validation_clips):
+                clip = self.validation.clip(index, request)
+                row, between = interpolate_clip(model, self.reconstruction, clip, views_given)
+                rows.append(row)
+                if len(rows) <= NUM_PICTURES // 2:
+                    truth = clip_images(clip)[1, clip.num_input_views :]
+                    pictures.append(HeldOut(clip.name, f"{setting}, between", truth, between))
+            scores |= summarize_interpolation(rows, setting)
+        return Validation(scores, pictures)

@@ -1,19 +1,18 @@
-"""The training loop: stages, schedule, averaged weights, validation, checkpoints."""
+"""The training loop: stages, steps, validation, checkpoints."""
 
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import math
-import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,34 @@ from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import save_weights
 from l4gm.splat.render import render
 from l4gm.train.batches import Batch
-from l4gm.train.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from l4gm.train.losses import losses
+from l4gm.train.checkpoints import (
+    Checkpoint,
+    load_newest,
+    random_state,
+    save_in_turn,
+    set_random_state,
+)
+from l4gm.train.losses import Objective
+from l4gm.train.optimization import (
+    StepJudge,
+    checkpoint_activations,
+    learning_rate_factor,
+    make_optimizer,
+    update_average,
+)
 from l4gm.train.presets import Stage, TrainConfig, position_after
-from l4gm.train.tasks import Sampler, Task
+from l4gm.train.processes import (
+    Alone,
+    Processes,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+)
+from l4gm.train.records import Records, write_config
+from l4gm.train.report import write_report
+from l4gm.train.tasks import Sampler, Task, Validation
 
 logger = logging.getLogger(__name__)
-
-# A step whose gradient norm is not finite is skipped; this many in a row stop the run.
-MAX_SKIPPED_IN_A_ROW = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,55 +59,30 @@ class RunOptions:
     """How a run is carried out, as opposed to what it learns.
 
     Args:
-        folder: takes `checkpoint.pt`, `log.jsonl` and the finished weights.
-        device: torch device name.
+        folder: takes checkpoints, `log.jsonl`, the finished weights and `report.html`.
         max_minutes: stop (with a checkpoint) after this long.
         checkpoint_minutes, validation_minutes: intervals.
+        keep_checkpoints: how many of the newest stay.
         log_every: steps between lines of the log.
+        micro_batches: equal parts in which a process works through its share of a batch, to save
+            memory; gradients are the same up to rounding.
+        data_threads: that make batches beside the training.
+        checkpoint_activations: save memory for a third more time.
+        compile: let torch.compile make the network faster, after minutes of compiling.
+        tensorboard: also write TensorBoard's files to the folder.
     """
 
     folder: Path
-    device: str = "cpu"
     max_minutes: float = math.inf
     checkpoint_minutes: float = 3.0
     validation_minutes: float = 5.0
+    keep_checkpoints: int = 2
     log_every: int = 50
-
-
-def learning_rate_factor(stage: Stage, step: int) -> float:
-    """Linear warm-up, then a cosine from 1 to 0.02 over the stage."""
-    warm = min(1.0, (step + 1) / max(stage.warmup_steps, 1))
-    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / stage.steps)))
-
-
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms) are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=1.0, betas=config.betas, foreach=True)
-
-
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Exponential moving average with a short memory at the start."""
-    decay = min(decay, (1 + step) / (10 + step))
-    torch._foreach_lerp_(
-        list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay
-    )
-
-
-def _check_same_network(config: TrainConfig, checkpoint: Checkpoint, folder: Path) -> None:
-    """Raise InputError if a checkpoint is of another network than the one to train."""
-    before = TrainConfig.from_dict(checkpoint.config)
-    if (before.network, before.model) != (config.network, config.model):
-        raise InputError(
-            f"{folder}: its checkpoint is of another network ({before.network}); resume it with "
-            "the network and preset that it was started with"
-        )
+    micro_batches: int = 1
+    data_threads: int = 1
+    checkpoint_activations: bool = False
+    compile: bool = False
+    tensorboard: bool = False
 
 
 class StopRequest:
@@ -117,27 +110,69 @@ class StopRequest:
         self.requested = True
 
 
+class Prefetch:
+    """Makes the parts of the coming batches in threads, in order."""
+
+    def __init__(self, pool: ThreadPoolExecutor, depth: int) -> None:
+        self._pool = pool
+        self._depth = depth
+        self._sampler: Sampler | None = None
+        self._coming: deque[Future[Batch]] = deque()
+        self._orders: Iterator[tuple[int, int, int]] = iter(())
+
+    def begin(self, sampler: Sampler, first_step: int, parts: list[int], num_parts: int) -> None:
+        """From now on, `next` gives these parts of the sampler's batches, step by step."""
+        self._coming.clear()
+        self._sampler = sampler
+        steps = range(first_step, sampler.stage.steps)
+        self._orders = ((step, part, num_parts) for step in steps for part in parts)
+        for _ in range(self._depth):
+            self._order()
+
+    def _order(self) -> None:
+        order = next(self._orders, None)
+        if order is not None:
+            assert self._sampler is not None
+            self._coming.append(self._pool.submit(self._sampler.batch, *order))
+
+    def next(self) -> Batch:
+        batch = self._coming.popleft().result()
+        self._order()
+        return batch
+
+
 @dataclass
 class Trainer:
-    """One training run. Build it with `start`, then call `run`."""
+    """One training run. Build it with `start`, then call `run`.
+
+    Attributes:
+        model: the network; `network` is what is called in its place (DDP's wrapper, say).
+        average: its averaged weights, which are validated and saved.
+        step: optimizer steps done in all stages.
+        on_step: called after each step with its number and its terms.
+    """
 
     config: TrainConfig
     options: RunOptions
     task: Task
+    processes: Processes
     model: L4GM
+    network: nn.Module
     average: L4GM
     optimizer: torch.optim.Optimizer
+    objective: Objective
+    judge: StepJudge
+    records: Records
     step: int = 0
     seconds: float = 0.0
-    skipped_in_a_row: int = 0
     on_step: Callable[[int, dict[str, float]], None] | None = None
-    _sums: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def start(
         config: TrainConfig,
         options: RunOptions,
         task: Task,
+        processes: Processes | None = None,
         *,
         weights: dict[str, Tensor] | None = None,
         resume: bool = False,
@@ -148,23 +183,43 @@ class Trainer:
         but not in the network.
 
         Raises:
-            InputError: if the checkpoint is missing, damaged or of another network.
+            InputError: if the checkpoint is missing, damaged or of another network, or batches
+                cannot be dealt out evenly.
         """
+        processes = processes or Alone()
+        _check_batches(config, options.micro_batches * processes.count)
         torch.manual_seed(config.seed)
-        device = torch.device(options.device)
         model = L4GM(config.model)
         if weights is not None:
             model.load_state_dict(weights)
-        checkpoint = load_checkpoint(options.folder / "checkpoint.pt") if resume else None
+        checkpoint = load_newest(options.folder) if resume else None
         if checkpoint is not None:
             _check_same_network(config, checkpoint, options.folder)
             model.load_state_dict(checkpoint.weights)
-        model = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(model).requires_grad_(False).eval()
-        trainer = Trainer(config, options, task, model, average, make_optimizer(model, config))
+        if options.checkpoint_activations:
+            checkpoint_activations(model)
+        if options.compile:
+            model.compile()
+        network, optimizer = processes.prepare(model, make_optimizer(model, config))
+        trainer = Trainer(
+            config=config,
+            options=options,
+            task=task,
+            processes=processes,
+            model=model,
+            network=network,
+            average=average,
+            optimizer=optimizer,
+            objective=Objective.load(config, processes.device),
+            judge=StepJudge(checkpoint.losses if checkpoint else ()),
+            records=Records(options.folder, processes.rank == 0, options.tensorboard),
+        )
         if checkpoint is not None:
             average.load_state_dict(checkpoint.ema)
-            trainer.optimizer.load_state_dict(checkpoint.optimizer)
+            load_optimizer_state(network, optimizer, checkpoint.optimizer)
+            set_random_state(checkpoint.random)
             trainer.step, trainer.seconds = checkpoint.step, checkpoint.seconds
         return trainer
 
@@ -175,124 +230,156 @@ class Trainer:
             the finished weights, or None if the run stopped before the end (it can be resumed).
         """
         stop = StopRequest()
-        began = time.monotonic()
+        began = last_save = last_validation = time.monotonic()
         elapsed_before = self.seconds
-        last_save = last_validation = began
-        prefetch = ThreadPoolExecutor(1)
-        sampler: Sampler | None = None
-        with stop.installed(), prefetch:
-            pending = None
+        with stop.installed(), ThreadPoolExecutor(self.options.data_threads) as pool:
+            prefetch = Prefetch(pool, self.options.data_threads + 1)
+            stage_index = None
             while self.step < self.config.total_steps:
                 position = position_after(self.config.stages, self.step)
-                if sampler is None or sampler.stage_index != position.stage:
-                    sampler = self.task.sampler(position.stage)
-                    pending = prefetch.submit(sampler.batch, position.step)
-                    logger.info("stage %d: %s", position.stage, sampler.stage)
-                assert pending is not None
-                batch = pending.result()
-                if position.step + 1 < sampler.stage.steps:
-                    pending = prefetch.submit(sampler.batch, position.step + 1)
-                self._train_step(sampler.stage, position.step, batch)
+                stage = self.config.stages[position.stage]
+                if stage_index != position.stage:
+                    stage_index = position.stage
+                    self._begin_stage(prefetch, position.stage, position.step)
+                self._train_step(stage, position.step, prefetch)
                 now = time.monotonic()
                 self.seconds = elapsed_before + now - began
-                if now - last_validation > 60 * self.options.validation_minutes:
-                    self.validate(sampler.stage)
+                stopping, validating, saving = self._agree(
+                    stop.requested or now - began > 60 * self.options.max_minutes,
+                    now - last_validation > 60 * self.options.validation_minutes,
+                    now - last_save > 60 * self.options.checkpoint_minutes,
+                )
+                if validating:
+                    self.validate(stage)
                     last_validation = time.monotonic()
-                if now - last_save > 60 * self.options.checkpoint_minutes:
+                if saving:
                     self.save()
                     last_save = now
-                if stop.requested or now - began > 60 * self.options.max_minutes:
+                if stopping:
                     break
         self.save()
         if self.step < self.config.total_steps:
             return None
-        self.validate(self.config.stages[-1])
-        return self.export()
+        validation = self.validate(self.config.stages[-1])
+        return self._finish(validation)
 
-    def _train_step(self, stage: Stage, stage_step: int, batch: Batch) -> None:
-        """One optimizer step."""
-        batch = batch.to(torch.device(self.options.device))
+    def _begin_stage(self, prefetch: Prefetch, stage_index: int, first_step: int) -> None:
+        sampler = self.task.sampler(stage_index)
+        micro = self.options.micro_batches
+        parts = [self.processes.rank * micro + k for k in range(micro)]
+        prefetch.begin(sampler, first_step, parts, self.processes.count * micro)
+        logger.info("stage %d: %s", stage_index, sampler.stage)
+
+    def _agree(self, *wishes: bool) -> list[bool]:
+        """What any process wants, all do."""
+        flags = torch.tensor([float(wish) for wish in wishes], device=self.processes.device)
+        return [bool(flag) for flag in self.processes.mean(flags)]
+
+    def _train_step(self, stage: Stage, stage_step: int, prefetch: Prefetch) -> None:
+        """One optimizer step, over all parts of the batch."""
         rate = stage.learning_rate * learning_rate_factor(stage, stage_step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        gaussians = self.model(batch.images, batch.cameras, batch.present, input_size=stage.size_px)
-        out = render(gaussians, batch.target_cameras)
-        terms = losses(self.config, stage.depth_weight, batch, gaussians, out)
         self.optimizer.zero_grad(set_to_none=True)
-        terms["loss"].backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.gradient_clip)
+        values = self._accumulate_gradients(stage, prefetch)
+        norm = self.processes.clip_gradients(self.network, self.config.gradient_clip)
         self.step += 1
-        if math.isfinite(float(norm)):
+        fault = self.judge.fault(values["loss"], norm)
+        if fault is None:
             self.optimizer.step()
-            update_average(self.average, self.model, self.config.ema_decay, self.step)
-            self.skipped_in_a_row = 0
+            update_average(self.average, self.network, self.config.ema_decay, self.step)
         else:
-            self._skip()
-        self._record(
-            {name: float(term.detach()) for name, term in terms.items()}
-            | {"gradient_norm": float(norm), "learning_rate": rate}
-        )
-
-    def _skip(self) -> None:
-        self.skipped_in_a_row += 1
-        logger.warning("step %d: gradient is not finite, step skipped", self.step)
-        if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            raise FloatingPointError(
-                f"{MAX_SKIPPED_IN_A_ROW} steps in a row had a gradient that is not finite; "
-                "lower the learning rate, or resume from an earlier checkpoint"
-            )
-
-    def _record(self, values: dict[str, float]) -> None:
-        """Running sums, written out every `log_every` steps."""
-        for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
+            logger.warning("step %d skipped: %s", self.step, fault)
+        values |= {"gradient_norm": norm, "learning_rate": rate}
         if self.on_step is not None:
             self.on_step(self.step, values)
-        if self.step % self.options.log_every == 0:
-            means = {name: total / self.options.log_every for name, total in self._sums.items()}
-            self._sums.clear()
-            self._log({"step": self.step, "minutes": self.seconds / 60, **means})
+        values["skipped"] = float(fault is not None)
+        self.records.add(self.step, self.seconds, values, self.options.log_every)
 
-    def _log(self, entry: dict[str, Any]) -> None:
-        entry = {k: round(v, 5) if isinstance(v, float) else v for k, v in entry.items()}
-        logger.info("%s", json.dumps(entry))
-        self.options.folder.mkdir(parents=True, exist_ok=True)
-        with (self.options.folder / "log.jsonl").open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+    def _accumulate_gradients(self, stage: Stage, prefetch: Prefetch) -> dict[str, float]:
+        """Gradients of the mean loss over the batch; returns the mean terms."""
+        parts = self.options.micro_batches
+        sums: dict[str, Tensor] = {}
+        for part in range(parts):
+            batch = prefetch.next().to(self.processes.device)
+            if part < parts - 1:
+                with self.processes.without_averaging(self.network):
+                    terms = self._backward(stage, batch, parts)
+            else:
+                terms = self._backward(stage, batch, parts)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + term.detach() / parts
+        means = self.processes.mean(torch.stack(list(sums.values())))
+        return dict(zip(sums, means.tolist(), strict=True))
 
-    def validate(self, stage: Stage) -> None:
+    def _backward(self, stage: Stage, batch: Batch, parts: int) -> dict[str, Tensor]:
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
+            gaussians = self.network(
+                batch.images, batch.cameras, batch.present, input_size=stage.size_px
+            )
+        out = render(gaussians, batch.target_cameras)
+        terms = self.objective(stage, batch, gaussians, out)
+        (terms["loss"] / parts).backward()
+        return terms
+
+    def validate(self, stage: Stage) -> Validation:
         """Score the averaged weights at the stage's size."""
-        scores = self.task.scores(self.average, stage)
-        if scores:
-            self._log({"step": self.step, "minutes": self.seconds / 60, **scores})
+        validation = self.task.validate(self.average, stage)
+        if validation.scores:
+            self.records.log(self.step, self.seconds, validation.scores)
+        return validation
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        save_checkpoint(
-            self.options.folder / "checkpoint.pt",
-            Checkpoint(
+        """Write a checkpoint, and delete the oldest."""
+        weights = model_state(self.network)
+        optimizer = optimizer_state(self.network, self.optimizer)
+        if self.processes.rank == 0:
+            checkpoint = Checkpoint(
                 step=self.step,
                 config=self.config.to_dict(),
-                weights=self.model.state_dict(),
+                weights=weights,
                 ema=self.average.state_dict(),
-                optimizer=self.optimizer.state_dict(),
+                optimizer=optimizer,
+                losses=list(self.judge.losses),
+                random=random_state(),
                 seconds=self.seconds,
-            ),
-        )
+            )
+            save_in_turn(self.options.folder, checkpoint, self.options.keep_checkpoints)
+        self.processes.wait()
 
-    def export(self) -> Path:
-        """Write the averaged weights as the pipeline reads them, float16, and the network's config.
+    def _finish(self, validation: Validation) -> Path:
+        """Write the averaged weights as the pipeline reads them, float16, and the report.
 
         Returns:
             the weight file, named as the task says.
         """
         path = self.options.folder / self.task.weights_name
-        metadata = {"steps": str(self.step)}
-        if self.config.network == "reconstruction":
-            metadata["chunk_frames"] = str(self.config.chunk_frames)
-        save_weights(self.average, path, half=True, metadata=metadata)
-        config = self.options.folder / "config.json"
-        partial = config.with_name(config.name + ".partial")
-        partial.write_text(json.dumps(self.config.model.to_dict(), indent=1) + "\n")
-        os.replace(partial, config)
+        if self.processes.rank == 0:
+            metadata = {"steps": str(self.step)}
+            if self.config.network == "reconstruction":
+                metadata["chunk_frames"] = str(self.config.chunk_frames)
+            save_weights(self.average, path, half=True, metadata=metadata)
+            write_config(self.options.folder, self.config.model)
+            write_report(self.options.folder, self.config, validation.pictures)
+        self.processes.wait()
         return path
+
+
+def _check_batches(config: TrainConfig, num_parts: int) -> None:
+    for stage in config.stages:
+        if stage.batch_size % num_parts:
+            raise InputError(
+                f"batches of {stage.batch_size} clips cannot be dealt out evenly to {num_parts} "
+                "parts (processes times micro-batches); choose a divisor"
+            )
+
+
+def _check_same_network(config: TrainConfig, checkpoint: Checkpoint, folder: Path) -> None:
+    """Raise InputError if a checkpoint is of another network than the one to train."""
+    before = TrainConfig.from_dict(checkpoint.config)
+    if (before.network, before.model) != (config.network, config.model):
+        raise InputError(
+            f"{folder}: its checkpoint is of another network ({before.network}); resume it with "
+            "the network and preset that it was started with"
+        )
