@@ -2,12 +2,13 @@ import dataclasses
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import save_weights
 from l4gm.train.presets import PRESETS, debug_preset, without_stages
-from l4gm.train.starts import starting_weights
+from l4gm.train.starts import as_resumed, starting_weights, with_network_of
 
 
 def test_weights_of_single_frames_start_all_but_the_temporal_layers(tmp_path):
@@ -26,10 +27,24 @@ def test_weights_of_single_frames_start_all_but_the_temporal_layers(tmp_path):
     assert all(torch.equal(weights[name], again[name]) for name in left)
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
-    save_weights(L4GM(debug_preset().model), tmp_path / "w.safetensors")
-    with pytest.raises(InputError, match="another network"):
-        starting_weights(PRESETS["reconstruction"]["tiny"](), tmp_path / "w.safetensors")
+def test_the_network_is_that_of_the_weights(tmp_path):
+    config = PRESETS["reconstruction"]["tiny"]()
+    other = dataclasses.replace(debug_preset().model, attention_codes=False)
+    save_weights(L4GM(other), tmp_path / "w.safetensors")
+    assert with_network_of(config, tmp_path / "w.safetensors").model == other
+    static = dataclasses.replace(other, temporal_attention=False)
+    save_weights(L4GM(static), tmp_path / "lgm.safetensors")
+    assert with_network_of(config, tmp_path / "lgm.safetensors").model == other
+    save_file(L4GM(other).state_dict(), tmp_path / "silent.safetensors")
+    assert with_network_of(config, tmp_path / "silent.safetensors") == config
+    with pytest.raises(InputError, match="silent"):
+        starting_weights(config, tmp_path / "silent.safetensors")
+
+
+def test_a_resumed_run_keeps_its_network(start, tmp_path):
+    model = dataclasses.replace(debug_preset().model, attention_codes=False)
+    start(tmp_path, config=dataclasses.replace(debug_preset(), model=model), max_minutes=0).run()
+    assert as_resumed(debug_preset(), tmp_path).model == model
 
 
 def test_stages_can_be_left_out():

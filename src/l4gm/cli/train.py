@@ -143,7 +143,7 @@ def _start(options: Options) -> Trainer:
     from l4gm.pipeline.device import find_device
     from l4gm.train.presets import PRESETS, without_stages
     from l4gm.train.processes import find_processes
-    from l4gm.train.starts import starting_weights
+    from l4gm.train.starts import as_resumed, starting_weights, with_network_of
     from l4gm.train.trainer import RunOptions, Trainer
 
     config = replace(PRESETS[options.network][options.preset](), seed=options.seed)
@@ -154,7 +154,10 @@ def _start(options: Options) -> Trainer:
     except ValueError as error:
         raise UsageError(f"--skip-stages: {error}") from error
     weights = None
+    if options.resume:
+        config = as_resumed(config, options.out)
     if options.weights is not None:
+        config = with_network_of(config, options.weights)
         weights = starting_weights(config, options.weights)
     processes = find_processes(find_device(options.device))
     run_options = RunOptions(

@@ -74,8 +74,11 @@ def save_in_turn(folder: Path, checkpoint: Checkpoint, keep: int) -> Path:
     return path
 
 
-def load_newest(folder: Path) -> Checkpoint:
+def load_newest(folder: Path, *, mmap: bool = False) -> Checkpoint:
     """The newest checkpoint of a run.
+
+    Args:
+        mmap: read its tensors only when they are looked at.
 
     Raises:
         InputError: there is none, or it cannot be read; an older one may be left.
@@ -84,7 +87,7 @@ def load_newest(folder: Path) -> Checkpoint:
     if not paths:
         raise InputError(f"{folder}: holds no checkpoint; start a run without --resume")
     try:
-        return load_checkpoint(paths[0])
+        return load_checkpoint(paths[0], mmap=mmap)
     except InputError as error:
         if len(paths) == 1:
             raise
@@ -106,14 +109,14 @@ def set_random_state(states: dict[str, Tensor]) -> None:
         torch.cuda.set_rng_state(states["cuda"])
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, *, mmap: bool = False) -> Checkpoint:
     """Read a checkpoint of `save_checkpoint`; nothing but tensors and plain values is unpickled.
 
     Raises:
         InputError: if it is missing, damaged or of another format.
     """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises many kinds for a damaged file

@@ -118,10 +118,13 @@ class Objective:
         if stage.depth_weight and batch.depth is not None:
             terms["depth"] = depth_error(gaussians, batch.cameras, batch.depth)
             total = total + stage.depth_weight * terms["depth"]
+        structure_weight = config.structure_weight
         if config.perceptual_weight and self.lpips is not None:
             terms["lpips"] = perceptual_error(self.lpips, out.image, batch.target_image)
             total = total + config.perceptual_weight * terms["lpips"]
-        elif config.perceptual_weight:
+        else:
+            structure_weight += config.perceptual_weight
+        if structure_weight:
             terms["structure"] = 1 - ssim(out.image, batch.target_image)
-            total = total + config.perceptual_weight * terms["structure"]
+            total = total + structure_weight * terms["structure"]
         return {"loss": total} | terms

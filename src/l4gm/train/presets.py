@@ -63,8 +63,8 @@ class TrainConfig:
         true_views_probability: share of the interpolation samples that get the true views 1..3
             of both ends, as in the paper, and not the ones drawn of the reconstruction, as in use.
         chunk_frames: T at which the finished network is used, written into its file.
-        alpha_weight, perceptual_weight: weights of the alpha MSE, and of LPIPS-VGG or, where its
-            weights are absent, of (1 - SSIM).
+        alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
+        perceptual_weight: of LPIPS-VGG; where its weights are absent, of (1 - SSIM) in its place.
         distortion_probability, jitter_probability: shares of the samples whose views 1..3 are
             distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
             splats on wrong rays, so jitter is for the "xyz" head.
@@ -83,6 +83,7 @@ class TrainConfig:
     true_views_probability: float = 0.25
     chunk_frames: int = 16
     alpha_weight: float = 1.0
+    structure_weight: float = 0.0
     perceptual_weight: float = 0.0
     distortion_probability: float = 0.0
     jitter_probability: float = 0.0
