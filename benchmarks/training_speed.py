@@ -4,8 +4,8 @@
 
 Prints a table of every stage of the presets. "data" is what making the clips and the batch takes
 when each clip is new (training makes them beside the steps, and uses most of them many times); the
-other columns are shares of the step. On the CPU the figures are processor time of one process, which
-a busy machine disturbs least; with a GPU they are wall clock.
+other columns are shares of the step. On the CPU the figures are processor time of one process,
+which a busy machine disturbs least; with a GPU they are wall clock.
 """
 
 from __future__ import annotations
