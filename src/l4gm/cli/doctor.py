@@ -56,6 +56,7 @@ EXTRAS = (
         ("pyarrow", "fsspec", "opencv-python-headless"),
         "training sets on disk or in the cloud, motion of renderings",
     ),
+    Extra("train", ("accelerate", "tensorboard"), "training on several GPUs, TensorBoard"),
     Extra("datagen", ("objaverse", "pyarrow", "ray"), "collecting objects, rendering on clusters"),
 )
 

@@ -27,11 +27,19 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 class Processes(Protocol):
-    """What the training loop needs of the processes that run it."""
+    """What the training loop needs of the processes that run it.
+
+    Attributes:
+        device: of this process.
+        rank: number of this process; 0 writes.
+        count: of the processes.
+        shards: each process keeps a piece of every weight (FSDP), which takes contiguous ones.
+    """
 
     device: torch.device
     rank: int
     count: int
+    shards: bool
 
     def prepare(
         self, model: nn.Module, optimizer: torch.optim.Optimizer
@@ -61,6 +69,7 @@ class Alone:
 
     rank = 0
     count = 1
+    shards = False
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
         self.device = torch.device(device)
@@ -95,7 +104,7 @@ class Together:
 
     def __init__(self, *, on_cpu: bool) -> None:
         try:
-            from accelerate import Accelerator
+            from accelerate import Accelerator, DistributedType
         except ImportError:
             raise InputError(
                 "training in several processes needs accelerate: pip install 'l4gm[train]'"
@@ -104,6 +113,7 @@ class Together:
         self.device = self._accelerator.device
         self.rank = self._accelerator.process_index
         self.count = self._accelerator.num_processes
+        self.shards = self._accelerator.distributed_type == DistributedType.FSDP
 
     def prepare(
         self, model: nn.Module, optimizer: torch.optim.Optimizer

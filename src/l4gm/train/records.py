@@ -41,10 +41,16 @@ class Records:
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
         if step % log_every == 0:
-            skipped = self._sums.pop("skipped", 0.0)
-            means = {name: total / self._count for name, total in self._sums.items()}
-            self._sums, self._count = {}, 0
-            self.log(step, seconds, means | ({"skipped": skipped} if skipped else {}))
+            self.flush(step, seconds)
+
+    def flush(self, step: int, seconds: float) -> None:
+        """Log the means of the steps since the last line, if there were any."""
+        if not self._count:
+            return
+        skipped = self._sums.pop("skipped", 0.0)
+        means = {name: total / self._count for name, total in self._sums.items()}
+        self._sums, self._count = {}, 0
+        self.log(step, seconds, means | ({"skipped": skipped} if skipped else {}))
 
     def log(self, step: int, seconds: float, values: dict[str, float]) -> None:
         """Write a line."""

@@ -196,7 +196,9 @@ class Trainer:
         if checkpoint is not None:
             _check_same_network(config, checkpoint, options.folder)
             model.load_state_dict(checkpoint.weights)
-        model = model.to(processes.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(processes.device)
+        if not processes.shards:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(model).requires_grad_(False).eval()
         if options.checkpoint_activations:
             checkpoint_activations(model)
@@ -257,6 +259,7 @@ class Trainer:
                     last_save = now
                 if stopping:
                     break
+        self.records.flush(self.step, self.seconds)
         self.save()
         if self.step < self.config.total_steps:
             return None
