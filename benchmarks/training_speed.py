@@ -66,6 +66,8 @@ def time_stage(
     model = L4GM(config.model).to(device).to(memory_format=torch.channels_last)
     average = L4GM(config.model).to(device)
     optimizer = make_optimizer(model, config)
+    for group in optimizer.param_groups:
+        group["lr"] = stage.learning_rate / 100  # how far the weights move does not matter
     objective = Objective.load(config, device)
     half = config.precision == "bfloat16"
     rows = []
