@@ -190,38 +190,35 @@ def tiny_preset() -> TrainConfig:
 
 
 def mini_preset() -> TrainConfig:
-    """Trains the bundled reconstruction network in about an hour of one to two CPU cores."""
+    """Trains the bundled reconstruction network in about three hours of one CPU core.
+
+    The stages are those that the bundled weights went through, in that order; T = 4 at 4 frames a
+    second lets the given side views of the first frame grow as old as in eight frames at 8.
+    """
+    half = Stage(steps=3000, size_px=64, learning_rate=2e-3, missing_view_probability=0.4)
+    full = Stage(steps=1200, size_px=128, depth_weight=0.5)
+    clips = Stage(
+        steps=300,
+        warmup_steps=30,
+        size_px=128,
+        num_frames=4,
+        batch_size=1,
+        learning_rate=7e-4,
+        depth_weight=0.5,
+        num_clips=1300,
+    )
+    slow = replace(clips, warmup_steps=50, missing_view_probability=0.4, fps=4.0)
     return TrainConfig(
         model=small_network(),
         stages=(
-            Stage(
-                steps=3000,
-                size_px=64,
-                learning_rate=2e-3,
-                num_clips=4000,
-                missing_view_probability=0.4,
-            ),
-            Stage(steps=1200, size_px=128, learning_rate=1e-3, depth_weight=0.5),
-            Stage(
-                steps=300,
-                warmup_steps=30,
-                size_px=128,
-                num_frames=4,
-                batch_size=1,
-                learning_rate=7e-4,
-                depth_weight=0.5,
-            ),
-            Stage(
-                steps=130,
-                warmup_steps=10,
-                size_px=128,
-                num_frames=4,
-                batch_size=1,
-                learning_rate=3e-4,
-                depth_weight=0.25,
-                missing_view_probability=0.25,
-                fps=4.0,
-            ),
+            replace(half, num_clips=4000),
+            full,
+            clips,
+            replace(slow, steps=130, learning_rate=3e-4, depth_weight=0.25),
+            replace(slow, steps=1600, size_px=64, batch_size=2, learning_rate=1.2e-3),
+            replace(slow, steps=1500),
+            replace(half, steps=900, batch_size=4, learning_rate=1.5e-3, num_clips=3600, fps=4.0),
+            replace(slow, steps=1300, learning_rate=8e-4),
         ),
     )
 
