@@ -99,6 +99,17 @@ def test_pipeline_from_a_folder(tmp_path, network):
     assert VideoTo4D.from_pretrained(tmp_path, device="cpu").chunk_frames == 16
 
 
+def test_weights_that_want_linear_blends(tmp_path, network):
+    save_weights(network, tmp_path / "recon.safetensors", metadata={"interpolation": "linear"})
+    video_to_4d = VideoTo4D.from_pretrained(tmp_path, device="cpu", render_size=32)
+    assert video_to_4d.interpolation == "linear"
+    frames = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    result = video_to_4d(frames, fps=5)
+    alone = video_to_4d(frames, fps=5, interpolate=False)
+    assert (len(result), result.fps) == (7, 15)
+    torch.testing.assert_close(result.gaussians.means[::3], alone.gaussians.means)
+
+
 @pytest.mark.parametrize("text", ["many", "0", "-3", "2.5"])
 def test_weights_that_name_no_number_of_frames(tmp_path, network, text):
     save_weights(network, tmp_path / "recon.safetensors", metadata={"chunk_frames": text})

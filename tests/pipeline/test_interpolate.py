@@ -8,7 +8,9 @@ import torch
 from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.chunks import ChunkState, reconstruct_chunks
 from l4gm.pipeline.interpolate import (
+    GaussianBlender,
     Interpolator,
+    blend_gaussians,
     interpolated_length,
     pair_inputs,
 )
@@ -74,3 +76,44 @@ def test_out_of_memory_takes_fewer_pairs(network, rig, numbered, caplog):
     torch.testing.assert_close(means[:, 0, 0], torch.arange(25) / 3, atol=1e-3, rtol=0)
     assert [shape[0] for shape in network.shapes] == [2, 2, 2, 2]
     assert "out of memory" in caplog.text
+
+
+def gaussians_at(means, quats):
+    ones = torch.ones(*means.shape[:-1])
+    return Gaussians(means, quats, 0.1 * torch.ones_like(means), ones, torch.ones_like(means))
+
+
+def test_blended_gaussians_meet_both_ends_and_turn_the_short_way():
+    quats = torch.tensor([[1.0, 0, 0, 0]])
+    first = gaussians_at(torch.zeros(1, 3), quats)
+    second = gaussians_at(torch.ones(1, 3), -quats)  # the same rotation
+    for share in (0.0, 1 / 3, 1.0):
+        blended = blend_gaussians(first, second, share)
+        assert blended.means.tolist() == [pytest.approx([share] * 3)]
+        torch.testing.assert_close(blended.quats, quats)
+
+
+@pytest.mark.parametrize(("length", "chunk"), LENGTHS)
+def test_blended_joins_at_every_length(network, rig, numbered, length, chunk):
+    """Base frames stay as they are, frames between lie between, pieces leave no trace."""
+    chunks = base_chunks(network, rig, numbered(length), chunk)
+    base = Gaussians.cat([chunk.gaussians for chunk in chunks])
+    result = interpolate_all(GaussianBlender(), chunks)
+    assert len(result.means) == interpolated_length(length)
+    for name, values in vars(result).items():
+        torch.testing.assert_close(values[::3], getattr(base, name), msg=name)
+    for step in (1, 2):
+        middle = torch.lerp(base.means[:-1], base.means[1:], step / 3)
+        torch.testing.assert_close(result.means[step::3], middle)
+
+
+def test_a_blender_goes_on_where_another_stopped(network, rig, numbered):
+    chunks = base_chunks(network, rig, numbered(7), 4)
+    assert len(chunks) == 2
+    undisturbed = interpolate_all(GaussianBlender(), chunks)
+    before = GaussianBlender()
+    pieces = [before.push(chunks[0].frames, chunks[0].gaussians)]
+    after = GaussianBlender(before.last)
+    pieces.append(after.push(chunks[1].frames, chunks[1].gaussians))
+    for name, values in vars(Gaussians.cat(pieces)).items():
+        assert torch.equal(values, getattr(undisturbed, name)), name

@@ -10,7 +10,6 @@ import torch
 from l4gm.data.clip import ClipRequest
 from l4gm.evaluation.metrics import psnr
 from l4gm.evaluation.renders import clip_images
-from l4gm.gaussians.types import Gaussians
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import save_weights
 from l4gm.pipeline.chunks import ChunkState, reconstruct_chunk
@@ -18,7 +17,6 @@ from l4gm.pipeline.rig import InputRig
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.train.interpolation import (
     PairSampler,
-    blend_gaussians,
     interpolate_clip,
     summarize_interpolation,
 )
@@ -95,21 +93,6 @@ def test_a_batch_depends_on_seed_stage_and_step_alone(counting, network):
 def test_clips_must_end_on_a_frame_of_the_video(counting, network):
     with pytest.raises(ValueError, match="3 k \\+ 1"):
         sampler(counting, network, frames_per_clip=6)
-
-
-def gaussians_at(means, quats):
-    ones = torch.ones(*means.shape[:-1])
-    return Gaussians(means, quats, 0.1 * torch.ones_like(means), ones, torch.ones_like(means))
-
-
-def test_blended_gaussians_meet_both_ends_and_turn_the_short_way():
-    quats = torch.tensor([[1.0, 0, 0, 0]])
-    first = gaussians_at(torch.zeros(1, 3), quats)
-    second = gaussians_at(torch.ones(1, 3), -quats)  # the same rotation
-    for share in (0.0, 1 / 3, 1.0):
-        blended = blend_gaussians(first, second, share)
-        assert blended.means.tolist() == [pytest.approx([share] * 3)]
-        torch.testing.assert_close(blended.quats, quats)
 
 
 def test_nothing_is_lost_between_frames_of_a_still_object(discs, network):

@@ -10,8 +10,10 @@ leave no trace, because a pair depends on its two frames and their Gaussians alo
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
@@ -21,6 +23,9 @@ from l4gm.pipeline.rig import InputRig
 
 RATE = 3  # the interpolated sequence's frame rate over the video's
 _STEPS = RATE + 1
+
+# A network that puts frames between, or linear blends of both ends' Gaussians.
+Interpolation = Reconstruct | Literal["linear"]
 
 logger = logging.getLogger(__name__)
 
@@ -120,3 +125,68 @@ class Interpolator:
     def finish(self) -> Gaussians | None:
         """What is still owed at the end: the Gaussians [1, N] of a video of one frame, or None."""
         return self._lone
+
+
+def blend_gaussians(first: Gaussians, second: Gaussians, share: float) -> Gaussians:
+    """The plain way to put a frame between: every parameter linearly from `first` to `second`.
+
+    Works because Gaussian n of one frame is Gaussian n of the next. Quaternions are turned to the
+    same side first and normalised afterwards.
+    """
+    opposite = (first.quats * second.quats).sum(-1, keepdim=True) < 0
+    second_quats = torch.where(opposite, -second.quats, second.quats)
+    return Gaussians(
+        means=torch.lerp(first.means, second.means, share),
+        quats=F.normalize(torch.lerp(first.quats, second_quats, share), dim=-1),
+        scales=torch.lerp(first.scales, second.scales, share),
+        opacities=torch.lerp(first.opacities, second.opacities, share),
+        colors=torch.lerp(first.colors, second.colors, share),
+    )
+
+
+class GaussianBlender:
+    """Puts blends of both ends' Gaussians between them: interpolation without a network.
+
+    The same contract as `Interpolator`, but that nothing is ever owed.
+
+    Args:
+        last: `last` of a blender that stopped here, to go on in its place.
+    """
+
+    def __init__(self, last: Tensor | None = None) -> None:
+        self.last = last  # [1, N, 14], the last frame's Gaussians, all parameters side by side
+
+    @torch.inference_mode()
+    def push(self, frames: Tensor, gaussians: Gaussians) -> Gaussians:
+        """Take the next k Gaussians [k, N]; `frames` are not looked at.
+
+        Returns:
+            [3 k, N], two less for the first piece.
+        """
+        known = gaussians
+        if self.last is not None:
+            known = Gaussians.cat([_unpacked(self.last), gaussians])
+        is_start = self.last is None
+        self.last = _packed(gaussians[-1:]).clone()
+        first, second = known[:-1], known[1:]
+        steps = [blend_gaussians(first, second, step / RATE) for step in range(1, RATE)]
+        joined = Gaussians.stack([*steps, second])  # [3, n - 1, N]
+        joined = joined.map(lambda values: values.transpose(0, 1).flatten(0, 1))
+        return Gaussians.cat([known[:1], joined]) if is_start else joined
+
+    def finish(self) -> None:
+        """Nothing is owed at the end."""
+
+
+_WIDTHS = {"means": 3, "quats": 4, "scales": 3, "opacities": 1, "colors": 3}
+
+
+def _packed(gaussians: Gaussians) -> Tensor:
+    """[..., N] Gaussians as one tensor [..., N, 14]."""
+    parts = [getattr(gaussians, name) for name in _WIDTHS]
+    return torch.cat([p if p.ndim == gaussians.means.ndim else p[..., None] for p in parts], -1)
+
+
+def _unpacked(values: Tensor) -> Gaussians:
+    parts = dict(zip(_WIDTHS, values.split(tuple(_WIDTHS.values()), -1), strict=True))
+    return Gaussians(**parts | {"opacities": parts["opacities"].squeeze(-1)})

@@ -29,7 +29,13 @@ from l4gm.pipeline.first_guess import (
     state_with_missing_views,
 )
 from l4gm.pipeline.frames import FrameSource, check_pictures, checked_frames, resized
-from l4gm.pipeline.interpolate import RATE, Interpolator, interpolated_length
+from l4gm.pipeline.interpolate import (
+    RATE,
+    GaussianBlender,
+    Interpolation,
+    Interpolator,
+    interpolated_length,
+)
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import InputRig
 
@@ -40,7 +46,7 @@ class Stages:
 
     Args:
         reconstruct: the reconstruction network.
-        interpolate: the interpolation network, or None.
+        interpolate: the interpolation network, "linear", or None.
         multiview: the generator of views, or None.
         rig: the canonical cameras.
         chunk_frames, pairs_per_batch, missing_views: as in `VideoTo4D`.
@@ -51,7 +57,7 @@ class Stages:
     """
 
     reconstruct: Reconstruct
-    interpolate: Reconstruct | None
+    interpolate: Interpolation | None
     multiview: MultiViewGenerator | None
     rig: InputRig
     chunk_frames: int
@@ -71,7 +77,7 @@ class StreamPosition:
         num_frames: frames of the video that are done.
         state: for the next chunk.
         chunk_frames: T of the next chunk.
-        last: [1, 4, 3, S, S], the pictures of the last frame, for interpolation, or None.
+        last: what interpolation keeps of the last frame (`Interpolator.last`), or None.
     """
 
     num_frames: int
@@ -121,9 +127,11 @@ class SequenceStream(Iterator[GaussianSequence]):
         self._stages = stages
         self._progress = progress
         self._device = stages.rig.device
-        self._interpolator: Interpolator | None = None
-        if stages.interpolate is not None:
-            last = None if self.position is None else self.position.last
+        self._interpolator: Interpolator | GaussianBlender | None = None
+        last = None if self.position is None else self.position.last
+        if stages.interpolate == "linear":
+            self._interpolator = GaussianBlender(last)
+        elif stages.interpolate is not None:
             self._interpolator = Interpolator(
                 stages.interpolate, stages.rig, stages.pairs_per_batch, last
             )

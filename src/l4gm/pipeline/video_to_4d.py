@@ -28,6 +28,7 @@ from l4gm.pipeline.frames import (
     check_pictures,
     resized,
 )
+from l4gm.pipeline.interpolate import Interpolation
 from l4gm.pipeline.report import PipelineReport, Progress, SharedProgress
 from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition, run_together
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 # Metadata of a reconstruction weight file: the T that the network works best with.
 CHUNK_FRAMES_KEY = "chunk_frames"
+# And "linear" where blends of Gaussians measured better than a network for frames between.
+INTERPOLATION_KEY = "interpolation"
 
 Frames = str | os.PathLike[str] | Tensor | FrameSource
 
@@ -45,7 +48,8 @@ class VideoTo4D:
 
     Args:
         reconstruction: the network, `L4GM` or alike.
-        interpolation: the network that puts two frames between each pair; None for none.
+        interpolation: the network that puts two frames between each pair, "linear" for blends of
+            their Gaussians, None for none.
         multiview: makes the other views of the first frame; None for none.
         chunk_frames: T, the frames of one forward pass.
         render_size: pixels at which the views that are handed on are drawn.
@@ -65,7 +69,7 @@ class VideoTo4D:
     def __init__(
         self,
         reconstruction: Reconstruct,
-        interpolation: Reconstruct | None = None,
+        interpolation: Interpolation | None = None,
         multiview: MultiViewGenerator | None = None,
         chunk_frames: int = 16,
         render_size: int = 512,
@@ -133,6 +137,9 @@ class VideoTo4D:
             options.setdefault("chunk_frames", int(trained_frames))
         elif not any(".t_attns." in tensor for tensor in header.shapes):
             options.setdefault("chunk_frames", 1)  # LGM: a network of single moments
+        between: Interpolation | None = None
+        if header.metadata.get(INTERPOLATION_KEY) == "linear":
+            between = "linear"
         dtype = find_precision(precision, place)
 
         def network(kind: Literal["recon", "interp"]) -> L4GM:
@@ -143,7 +150,7 @@ class VideoTo4D:
 
         return cls(
             network("recon"),
-            None if files.interp is None else network("interp"),
+            between if files.interp is None else network("interp"),
             device=place,
             **options,
         )
@@ -236,7 +243,7 @@ class VideoTo4D:
             views: [4, 3, H, H] in [0, 1], the object at the first frame's moment from azimuth
                 0, 90, 180, 270; made by the multi-view generator, if there is one, when not given.
             present: [4] bool, which of `views` are given; the others' pictures are not looked at.
-            interpolate: put two frames between each pair, if there is a network for it.
+            interpolate: put two frames between each pair, if the model has a way to.
             align: take given views as turned by an unknown azimuth against the video, as a
                 generator's are, and find it. False when they are exactly the rig's.
             elevation: degrees by which the camera stands above the object.

@@ -26,7 +26,7 @@ from l4gm.evaluation.renders import clip_images
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.model.l4gm import L4GM
-from l4gm.pipeline.interpolate import RATE, interpolate_pairs, pair_inputs
+from l4gm.pipeline.interpolate import RATE, blend_gaussians, interpolate_pairs, pair_inputs
 from l4gm.pipeline.rig import InputRig
 from l4gm.splat.render import render
 from l4gm.train.batches import (
@@ -182,22 +182,6 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
 
 def _to_bytes(pictures: Tensor) -> Tensor:
     return pictures.mul(255).round().to("cpu", torch.uint8)
-
-
-def blend_gaussians(first: Gaussians, second: Gaussians, share: float) -> Gaussians:
-    """The plain way to put a frame between: every parameter linearly from `first` to `second`.
-
-    Works because Gaussian n of one frame is Gaussian n of the next. Quaternions are turned to the
-    same side first; their length does not matter.
-    """
-    side = (first.quats * second.quats).sum(-1, keepdim=True).sign()
-    return Gaussians(
-        means=torch.lerp(first.means, second.means, share),
-        quats=torch.lerp(first.quats, torch.where(side < 0, -1.0, 1.0) * second.quats, share),
-        scales=torch.lerp(first.scales, second.scales, share),
-        opacities=torch.lerp(first.opacities, second.opacities, share),
-        colors=torch.lerp(first.colors, second.colors, share),
-    )
 
 
 @torch.inference_mode()
