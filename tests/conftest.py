@@ -11,6 +11,13 @@ import pytest
 # other cost more than they bring. Before torch is imported, and inherited by subprocesses.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import torch
+
+# Without a GPU the kernels of the triton backend run in Triton's interpreter, a thousand times
+# slower. Triton looks at this once, when anything of torch first imports it.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(scope="session")
 def parity_dir() -> Path:

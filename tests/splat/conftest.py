@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
@@ -10,11 +9,6 @@ import torch
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras, orbit_cameras
-
-# Without a GPU the kernels of the triton backend run in Triton's interpreter, a thousand times
-# slower. Triton looks at this when the kernels are defined.
-if not torch.cuda.is_available():
-    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 PARAMETERS = ("means", "quats", "scales", "opacities", "colors")
 
