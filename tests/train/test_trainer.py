@@ -87,6 +87,22 @@ def test_a_step_with_a_broken_gradient_is_skipped_and_many_stop_the_run(start, t
         trainer.run()
 
 
+def test_a_step_whose_output_is_not_finite_is_skipped(start, tmp_path, caplog):
+    trainer = start(tmp_path)
+    calls = []
+
+    def spoil(module, given, features):
+        calls.append(None)
+        return features * math.nan if len(calls) == 2 else features
+
+    trainer.model.conv.register_forward_hook(spoil)
+    trainer.run()
+    assert "step 2 skipped: its loss is not finite" in caplog.text
+    assert caplog.text.count("skipped") == 1
+    assert trainer.step == trainer.config.total_steps
+    assert all(p.isfinite().all() for p in trainer.model.parameters())
+
+
 def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path):
     program = f"""
         import dataclasses, importlib.util, pathlib

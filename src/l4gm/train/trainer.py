@@ -321,8 +321,13 @@ class Trainer:
             gaussians = self.network(
                 batch.images, batch.cameras, batch.present, input_size=stage.size_px
             )
+        # The renderer refuses what is not finite. Such a step has a loss that is not finite either,
+        # which skips it, and every process takes part in the backward pass all the same.
+        flaw = sum(values.detach().sum() for values in vars(gaussians).values()) * 0.0
+        gaussians = gaussians.map(torch.nan_to_num)
         out = render(gaussians, batch.target_cameras)
         terms = self.objective(stage, batch, gaussians, out)
+        terms["loss"] = terms["loss"] + flaw
         (terms["loss"] / parts).backward()
         return terms
 
