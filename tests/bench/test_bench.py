@@ -17,11 +17,13 @@ from l4gm.bench.pipeline import bench_pipeline
 from l4gm.bench.results import Results, Row, compare, describe_machine, markdown, read, write
 from l4gm.bench.splatting import bench_splatting
 from l4gm.bench.timing import matmul_rate, take_turns, watched_memory
+from l4gm.bench.training import bench_training
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.errors import InputError
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 from l4gm.pipeline.video_to_4d import VideoTo4D
+from l4gm.train.presets import debug_preset
 
 PLAIN = Path(__file__).parents[2] / "benchmarks" / "plain"
 CPU = torch.device("cpu")
@@ -114,6 +116,15 @@ def test_parts_are_measured():
     assert row.figures["total seconds"] >= row.figures["reconstruct seconds"] > 0
     (row,) = bench_splatting(CPU, sizes=((64, 16),), repeats=1)
     assert row.figures["forward and backward ms"] > 0
+    rows = bench_training("debug", debug_preset(), CPU, 1)
+    assert [row.case for row in rows] == [
+        "debug, 16 px, T = 1, 2 clips",
+        "debug, 32 px, T = 2, 1 clips",
+    ]
+    for row in rows:
+        parts = ("network", "splatting", "loss", "optimizer")
+        assert sum(row.figures[f"{part} %"] for part in parts) == pytest.approx(100)
+        assert row.figures["clips per second"] > 0.1
     (row,) = bench_data("procedural", ProceduralClips(), sizes_px=(16,), num_clips=1)
     assert row.figures["frames per second"] > 1
 

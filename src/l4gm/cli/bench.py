@@ -22,6 +22,7 @@ l4gm bench model --model mini --frames 16 --dtype bfloat16
 l4gm bench pipeline --frames 32                   # the bundled model on a clip, stage by stage
 l4gm bench splat
 l4gm bench data -o data.json
+l4gm bench train --model tiny                     # steps a second, and where their time goes
 l4gm bench model --against earlier.json           # what became faster
 """
 
@@ -33,10 +34,11 @@ PLAIN = Path("benchmarks/plain")
 class Options(CommonOptions):
     """What to measure, and where."""
 
-    subject: tyro.conf.Positional[Literal["model", "pipeline", "splat", "data"]]
+    subject: tyro.conf.Positional[Literal["model", "pipeline", "splat", "data", "train"]]
     """The part to measure."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
-    """big (the released network with random weights), mini, official, a folder or a file."""
+    """big (the released network with random weights), mini, official, a folder or a file; of train
+    a preset: debug, tiny, mini or big."""
     frames: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = ()
     """Frames of a forward pass (model: 1 4) or of the clip (pipeline: 32); several are measured."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -79,6 +81,7 @@ def run(options: Options) -> None:
         "pipeline": _pipeline,
         "splat": _splat,
         "data": _data,
+        "train": _train,
     }[options.subject](options, device)
     results = Results(subject=options.subject, rows=rows, machine=machine, notes=notes)
     print(markdown(results))
@@ -149,3 +152,15 @@ def _data(options: Options, device: torch.device) -> tuple[list[Row], list[str]]
     from l4gm.datagen.clips import ProceduralClips
 
     return bench_data("procedural", ProceduralClips(), num_clips=options.repeats), []
+
+
+def _train(options: Options, device: torch.device) -> tuple[list[Row], list[str]]:
+    from l4gm.bench.training import bench_training
+    from l4gm.errors import InputError
+    from l4gm.train.presets import PRESETS
+
+    presets = PRESETS["reconstruction"]
+    if options.model not in presets:
+        raise InputError(f"--model {options.model}: expected a preset: {', '.join(presets)}")
+    config = presets[options.model]()
+    return bench_training(options.model, config, device, options.repeats), []

@@ -1,16 +1,13 @@
 """How fast networks train, and where the time of a step goes.
 
-    python benchmarks/training_speed.py --presets tiny mini --steps 3
-
-Prints a table of every stage of the presets. "data" is what making the clips and the batch takes
-when each clip is new (training makes them beside the steps, and uses most of them many times); the
-other columns are shares of the step. On the CPU the figures are processor time of one process,
-which a busy machine disturbs least; with a GPU they are wall clock.
+"data" is what making the clips and the batch takes when each clip is new (training makes them
+beside the steps, and uses most of them many times); the other parts are shares of the step. On the
+CPU the figures are processor time of one process, which a busy machine disturbs least; with a GPU
+they are wall clock.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import time
 from collections.abc import Callable
@@ -18,13 +15,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from l4gm.bench.results import Row
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.model.l4gm import L4GM
-from l4gm.pipeline.device import find_device
 from l4gm.splat.render import render
 from l4gm.train.losses import Objective
 from l4gm.train.optimization import make_optimizer, update_average
-from l4gm.train.presets import PRESETS, Stage, TrainConfig
+from l4gm.train.presets import TrainConfig
 from l4gm.train.processes import Alone
 from l4gm.train.tasks import ReconstructionTask
 
@@ -63,7 +60,7 @@ def time_stage(
     sampler = ReconstructionTask(config, ProceduralClips()).sampler(stage_index)
     processes = Alone(device)
     torch.manual_seed(0)
-    model = L4GM(config.model).to(device).to(memory_format=torch.channels_last)
+    model = L4GM(config.model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = L4GM(config.model).to(device)
     optimizer = make_optimizer(model, config)
     for group in optimizer.param_groups:
@@ -103,43 +100,27 @@ def time_stage(
     return StepTimes(*medians)
 
 
-def table(presets: list[str], device: torch.device, steps: int) -> str:
-    """Markdown: a row for each stage of each preset's reconstruction network."""
-    lines = [
-        "| preset | stage | samples/s | steps/s | network | splatting | loss | optimizer "
-        "| data, s a step |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for name in presets:
-        config = PRESETS["reconstruction"][name]()
-        for index, stage in enumerate(config.stages):
-            times = time_stage(config, index, device, steps)
-            shares = " | ".join(
-                f"{getattr(times, part) / times.step:.0%}"
-                for part in ("network", "splatting", "loss", "optimizer")
-            )
-            lines.append(
-                f"| {name} | {_describe(stage)} | {stage.batch_size / times.step:.2f} | "
-                f"{1 / times.step:.2f} | {shares} | {times.data:.2f} |"
-            )
-    return "\n".join(lines)
+def bench_training(name: str, config: TrainConfig, device: torch.device, steps: int) -> list[Row]:
+    """A row for each kind of stage of a preset.
 
-
-def _describe(stage: Stage) -> str:
-    return f"{stage.size_px} px, T = {stage.num_frames}, {stage.batch_size} clips"
-
-
-def main() -> None:
-    """Parse the command line and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--presets", nargs="+", default=["tiny", "mini"], choices=PRESETS["reconstruction"]
-    )
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--device", default="auto")
-    options = parser.parse_args()
-    print(table(options.presets, find_device(options.device), options.steps))
-
-
-if __name__ == "__main__":
-    main()
+    Args:
+        name: of the preset, for the table.
+        config: of the reconstruction network.
+        device: where to train.
+        steps: that count, of each stage.
+    """
+    rows: dict[str, Row] = {}
+    for index, stage in enumerate(config.stages):
+        case = f"{name}, {stage.size_px} px, T = {stage.num_frames}, {stage.batch_size} clips"
+        if case in rows:
+            continue  # another learning rate takes no other time
+        times = time_stage(config, index, device, steps)
+        figures = {
+            "steps per second": 1 / times.step,
+            "clips per second": stage.batch_size / times.step,
+        }
+        for part in ("network", "splatting", "loss", "optimizer"):
+            figures[f"{part} %"] = 100 * getattr(times, part) / times.step
+        figures["data seconds a step"] = times.data
+        rows[case] = Row(case=case, competitor="l4gm", figures=figures)
+    return list(rows.values())
