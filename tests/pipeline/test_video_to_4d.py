@@ -222,6 +222,26 @@ def test_given_views_without_alignment_go_in_as_they_are():
     assert (report.first_guess, report.azimuth_degrees) == ("given", None)
 
 
+@pytest.mark.parametrize("renew", [None, True, False])
+@pytest.mark.parametrize("missing_views", [True, False])
+def test_views_are_kept_where_the_network_knows_old_ones(renew, missing_views):
+    frames, views = moving_frames(5), moving_frames(4, seed=1)
+    sides = []
+
+    class Watching(SmallNetwork):
+        def __call__(self, images, cameras, present=None):
+            sides.append(images[0, :, 1:].clone())
+            return super().__call__(images, cameras, present)
+
+    network = Watching(missing_views=missing_views)
+    pipeline(4, reconstruction=network, renew_views=renew)(
+        frames, views=views, align=False, interpolate=False
+    )
+    assert len(sides) == 2
+    kept = missing_views if renew is None else not renew
+    assert torch.equal(sides[0], sides[1]) is kept
+
+
 def test_given_and_generated_views_are_aligned():
     frames, views = moving_frames(3), moving_frames(4, seed=1)
     asked = []

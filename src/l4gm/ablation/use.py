@@ -227,7 +227,7 @@ SUITES: dict[str, Callable[[UseTest], Findings]] = {
 
 
 def _with_chunks(pipeline: VideoTo4D, chunk_frames: int) -> VideoTo4D:
-    """The same networks with another T."""
+    """The same networks with another T, handing views on from chunk to chunk."""
     return VideoTo4D(
         pipeline.reconstruction,
         pipeline.interpolation,
@@ -238,6 +238,7 @@ def _with_chunks(pipeline: VideoTo4D, chunk_frames: int) -> VideoTo4D:
         shrink=pipeline.shrink,
         pairs_per_batch=pipeline.pairs_per_batch,
         missing_views=pipeline.missing_views,
+        renew_views=True,  # as in the paper, whose claim is tried
         device=pipeline.device,
     )
 

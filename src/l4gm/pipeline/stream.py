@@ -49,7 +49,7 @@ class Stages:
         interpolate: the interpolation network, "linear", or None.
         multiview: the generator of views, or None.
         rig: the canonical cameras.
-        chunk_frames, pairs_per_batch, missing_views: as in `VideoTo4D`.
+        chunk_frames, pairs_per_batch, missing_views, renew_views: as in `VideoTo4D`.
         views: [4, 3, S, S] given views of the first frame, or None.
         known: [4] bool, which of them are given; None for all.
         align: whether they are to be turned to match the first frame.
@@ -63,6 +63,7 @@ class Stages:
     chunk_frames: int
     pairs_per_batch: int
     missing_views: MissingViews
+    renew_views: bool
     views: Tensor | None
     known: Tensor | None
     align: bool
@@ -214,10 +215,11 @@ class SequenceStream(Iterator[GaussianSequence]):
             )
         if origin == "given" and not stages.align:
             report.first_guess = origin
-            return ChunkState(views=views)
+            return ChunkState(views=views, keep=not stages.renew_views)
         report.first_guess = f"{origin}, aligned"
         self._progress("align", 0, total)
-        return state_from_aligned_views(stages.reconstruct, stages.rig, frame, views, report)
+        state = state_from_aligned_views(stages.reconstruct, stages.rig, frame, views, report)
+        return replace(state, keep=not stages.renew_views)
 
     @torch.inference_mode()
     def _generate(self, multiview: MultiViewGenerator, frame: Tensor) -> Tensor:

@@ -60,6 +60,9 @@ class VideoTo4D:
         missing_views: how to start without views, with a network trained for that: from a first
             guess of the "first frame" alone, with the "first chunk" without views, or with "every
             chunk" without them.
+        renew_views: draw the canonical views anew from each chunk for the next, as in the paper, or
+            keep those of the first frame. By default they are kept for networks that were trained
+            for missing views, and so on views that grow old: what is drawn is softer each time.
         device: where to run; by default where the network is.
 
     Raises:
@@ -78,6 +81,7 @@ class VideoTo4D:
         shrink: Shrink = "nearest",
         pairs_per_batch: int = 4,
         missing_views: MissingViews = "every chunk",
+        renew_views: bool | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         for name, value in [
@@ -97,6 +101,7 @@ class VideoTo4D:
         self.shrink: Shrink = shrink
         self.pairs_per_batch = pairs_per_batch
         self.missing_views: MissingViews = missing_views
+        self.renew_views = not self._takes_missing_views if renew_views is None else renew_views
         self.device = torch.device(device) if device is not None else device_of(reconstruction)
 
     @classmethod
@@ -282,6 +287,7 @@ class VideoTo4D:
             chunk_frames=self.chunk_frames,
             pairs_per_batch=self.pairs_per_batch,
             missing_views=self.missing_views,
+            renew_views=self.renew_views,
             views=views,
             known=None if known is None else known.to(self.device),
             align=align,
@@ -292,10 +298,15 @@ class VideoTo4D:
             _source(frames, fps), stages, progress or _no_progress, report, resume
         )
 
+    @property
+    def _takes_missing_views(self) -> bool:
+        """Whether the network was trained with views left out."""
+        config = getattr(self.reconstruction, "config", None)
+        return bool(getattr(config, "missing_views", False))
+
     def _check_missing(self, views: Tensor | None, known: Tensor | None) -> None:
         """Raise InputError if views are missing that this network cannot do without."""
-        config = getattr(self.reconstruction, "config", None)
-        if getattr(config, "missing_views", False):
+        if self._takes_missing_views:
             return
         if known is not None:
             raise InputError(
