@@ -27,7 +27,8 @@ def rows(video: Path, asset: Path, num_rows: int, size_px: int) -> Tensor:
     """[3, num_rows * size_px, (1 + views) * size_px] in [0, 1]."""
     frames = prepare_video(video)
     sequence = load(asset)
-    steps = len(sequence) / frames.num_frames  # an interpolated sequence has more frames
+    # An interpolated sequence has more frames; those of the video are shown.
+    steps = (len(sequence) - 1) / max(frames.num_frames - 1, 1)
     cameras = orbit_cameras(AZIMUTHS, torch.tensor(ELEVATIONS), size=size_px)
     lines = []
     for index in torch.linspace(0, frames.num_frames - 1, num_rows).round().int().tolist():
