@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from PIL import Image
 
 from l4gm.data.layout import read_clip
+from l4gm.data.pictures import decode_view
 from l4gm.datagen.blender import Blender, find_blender
 from l4gm.datagen.farm import new_scratch, run_farm
 from l4gm.datagen.farm_jobs import Model, RenderSettings, clip_jobs, find_models
@@ -140,6 +142,26 @@ def color_shares(image: np.ndarray) -> dict[str, float]:
 def center_column(image: np.ndarray) -> float:
     cover = image[..., 3].astype(float).sum(0)
     return float((cover * np.arange(len(cover))).sum() / cover.sum())
+
+
+def test_silhouettes_are_those_of_the_software_renderer(
+    blender: Blender, builder: Any, tmp_path: Path
+) -> None:
+    """Same model, same cameras, same frames: intersection over union of what is covered."""
+    (tmp_path / "models").mkdir()
+    marker_cube(builder, tmp_path / "models")
+    (model,) = find_models(tmp_path / "models")
+    clips = []
+    for renderer in ("blender", "software"):
+        settings = replace(SETTINGS, renderer=renderer, size_px=96, free_views=2, samples=16)
+        run_farm([model], make_task(tmp_path / renderer, blender, settings))
+        (path,) = (tmp_path / renderer / "clips").rglob("*.tar")
+        views = read_clip(path).views
+        covers = [decode_view(view, num_frames=2, stored_px=96) for view in views]
+        clips.append(np.array(covers)[..., 3] > 127)
+    assert clips[0].shape == clips[1].shape == (6, 2, 96, 96)
+    both, either = clips[0] & clips[1], clips[0] | clips[1]
+    assert (both.sum((2, 3)) / either.sum((2, 3))).min() >= 0.97
 
 
 def test_the_same_bytes_again(blender: Blender, builder: Any, tmp_path: Path) -> None:
