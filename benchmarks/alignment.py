@@ -7,6 +7,7 @@ An object as splats, gathered from twelve pictures of it, is drawn from a random
 whole degrees: the video's first frame. The first guess are the same splats, with --noise off in
 colour and place as a network's guess is. A hit is within one degree. With --frame mesh the frame is
 drawn by the mesh renderer instead, so that outlines and colours differ in a systematic way, too.
+Without noise the guess is exact, the easiest case; both others miss the aim (benchmarks/results).
 Writes alignment_FRAME_NOISE.json to benchmarks/results (--output).
 """
 

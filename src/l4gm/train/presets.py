@@ -205,20 +205,29 @@ def mini_preset() -> TrainConfig:
         batch_size=1,
         learning_rate=7e-4,
         depth_weight=0.5,
-        num_clips=1300,
     )
+    fresh = replace(clips, steps=130, warmup_steps=10, learning_rate=3e-4, depth_weight=0.25)
     slow = replace(clips, warmup_steps=50, missing_view_probability=0.4, fps=4.0)
+    small = replace(half, warmup_steps=50, learning_rate=1.5e-3, fps=4.0)
     return TrainConfig(
         model=small_network(),
         stages=(
             replace(half, num_clips=4000),
             full,
             clips,
-            replace(slow, steps=130, learning_rate=3e-4, depth_weight=0.25),
-            replace(slow, steps=1600, size_px=64, batch_size=2, learning_rate=1.2e-3),
-            replace(slow, steps=1500),
-            replace(half, steps=900, batch_size=4, learning_rate=1.5e-3, num_clips=3600, fps=4.0),
-            replace(slow, steps=1300, learning_rate=8e-4),
+            replace(fresh, missing_view_probability=0.25, fps=4.0),
+            replace(
+                slow,
+                steps=1600,
+                warmup_steps=100,
+                size_px=64,
+                batch_size=2,
+                learning_rate=1.2e-3,
+                num_clips=2400,
+            ),
+            replace(slow, steps=1500, num_clips=1300),
+            replace(small, steps=900, batch_size=4, num_clips=3600),
+            replace(slow, steps=1300, learning_rate=8e-4, num_clips=1200),
         ),
     )
 
