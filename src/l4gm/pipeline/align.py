@@ -18,10 +18,11 @@ from l4gm.pipeline.rig import InputRig, orbit
 from l4gm.splat.render import render
 
 AZIMUTHS = range(-180, 180)  # whole degrees
-_SMALL_SIZE = 64  # pixels of the pictures that choose
-_SMALL_STEP = 3  # degrees between them
-_FULL_DRAWINGS = 20  # the most promising azimuths are compared at full size
-_FULL_REACH = 5  # degrees to each side of the best that are also compared
+_SMALLER = 2  # the pictures that choose have this part of the frame's size
+_STEP = 3  # degrees between them
+_VALLEYS = 8  # so many of the valleys of their errors are looked at in full size
+_CLIMBS = 3  # from so many of these the neighbours are followed
+_REACH = 4  # degrees to each side that are neighbours
 _AT_ONCE = 30  # pictures in one call, to bound memory
 
 
@@ -52,9 +53,10 @@ def azimuth_errors(
 def best_azimuth(gaussians: Gaussians, frame: Tensor, rig: InputRig) -> int:
     """The whole azimuth in -180..179 from which the drawing is nearest to a picture.
 
-    Same answer as drawing all 360 at the frame's size, in a tenth of the time: small pictures every
-    few degrees, small ones at each degree around their valleys, full ones of the best of these and
-    at each degree around the best of all.
+    Same answer as drawing all 360 at the frame's size, in a quarter of the time: pictures of half
+    the size every few degrees; full ones at the bottoms of the valleys of their errors, and from
+    the best of these on downhill, degree by degree. A valley's rank among small pictures says
+    little: the rasterizer makes splats wider there, which favours narrow outlines.
 
     Args:
         gaussians: [N], the first guess.
@@ -64,19 +66,18 @@ def best_azimuth(gaussians: Gaussians, frame: Tensor, rig: InputRig) -> int:
     Returns:
         degrees.
     """
-    small = _Errors(gaussians, resized(frame, _SMALL_SIZE), rig)
-    small.look(AZIMUTHS[::_SMALL_STEP])
-    for azimuth in list(small.known):
-        sides = (_wrap(azimuth - _SMALL_STEP), _wrap(azimuth + _SMALL_STEP))
-        if small.known[azimuth] <= min(small.known[side] for side in sides):
-            small.look(range(azimuth - _SMALL_STEP, azimuth + _SMALL_STEP + 1))
+    size = max(1, frame.shape[-1] // _SMALLER)
+    small = _Errors(gaussians, resized(frame, size), rig)
+    small.look(AZIMUTHS[::_STEP])
     full = _Errors(gaussians, frame, rig)
-    full.look(small.best(_FULL_DRAWINGS))
-    best, before = full.best(1)[0], None
-    while best != before:
-        full.look(range(best - _FULL_REACH, best + _FULL_REACH + 1))
-        best, before = full.best(1)[0], best
-    return best
+    full.look(small.valleys()[:_VALLEYS])
+    for bottom in full.best(_CLIMBS):
+        before = None
+        while bottom != before:
+            around = [_wrap(bottom + offset) for offset in range(-_REACH, _REACH + 1)]
+            full.look(around)
+            bottom, before = min(around, key=full.rank), bottom
+    return full.best(1)[0]
 
 
 class _Errors:
@@ -93,9 +94,22 @@ class _Errors:
             errors = azimuth_errors(*self._scene, new)
             self.known.update(zip(new, errors.tolist(), strict=True))
 
+    def rank(self, azimuth: int) -> tuple[float, int]:
+        """By which known azimuths are ordered: by error, of equal ones the smaller first."""
+        return self.known[azimuth], azimuth
+
     def best(self, count: int) -> list[int]:
-        """The known azimuths of least error, of equal ones the smaller first."""
-        return sorted(self.known, key=lambda azimuth: (self.known[azimuth], azimuth))[:count]
+        """The known azimuths of least error."""
+        return sorted(self.known, key=self.rank)[:count]
+
+    def valleys(self) -> list[int]:
+        """The known azimuths, _STEP apart, whose neighbours are no better; the best first."""
+        bottoms = []
+        for azimuth in self.known:
+            sides = (_wrap(azimuth - _STEP), _wrap(azimuth + _STEP))
+            if self.known[azimuth] <= min(self.known[side] for side in sides):
+                bottoms.append(azimuth)
+        return sorted(bottoms, key=self.rank)
 
 
 def _wrap(azimuth: int) -> int:
