@@ -68,7 +68,13 @@ def main() -> None:
         model = L4GM(config.model)
 
         def step(stage=stage, batch=batch, model=model) -> None:
-            gaussians = model(batch.images, batch.cameras, batch.present, input_size=stage.size_px)
+            gaussians = model(
+                batch.images,
+                batch.cameras,
+                batch.present,
+                alpha=batch.alpha,
+                input_size=stage.size_px,
+            )
             out = render(gaussians, batch.target_cameras)
             losses(config, stage.depth_weight, batch, gaussians, out)["loss"].backward()
 

@@ -61,6 +61,12 @@ def own_config() -> L4GMConfig:
     return OWN_SHAPE
 
 
+@pytest.fixture
+def bundled_config() -> L4GMConfig:
+    """The bundled network in little."""
+    return BUNDLED_SHAPE
+
+
 @pytest.fixture(params=["released", "own", "bundled"])
 def any_config(request: pytest.FixtureRequest) -> L4GMConfig:
     shapes = {"released": RELEASED_SHAPE, "own": OWN_SHAPE, "bundled": BUNDLED_SHAPE}

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from l4gm.train.batches import BatchSampler, copy_first_frame_views, draw_present, on_white
+from l4gm.data.clip import Clip
+from l4gm.geometry.cameras import orbit_cameras
+from l4gm.train.batches import (
+    BatchSampler,
+    copy_first_frame_views,
+    draw_present,
+    is_alpha_told,
+    on_white,
+)
 from l4gm.train.presets import debug_preset, position_after
 
 
@@ -115,3 +123,56 @@ def test_positions_cover_every_stage():
     assert [(p.stage, p.step) for p in seen] == [
         (0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 1), (1, 2), (2, 0),
     ]  # fmt: skip
+
+
+class SlidingSource:
+    """A square that moves from frame to frame and view to view, white on transparent."""
+
+    def clip(self, index, request):
+        size, views = request.size_px, 4 + request.num_supervision_views
+        images = np.zeros((request.num_frames, views, size, size, 4), np.uint8)
+        images[..., :3] = 255
+        for frame in range(request.num_frames):
+            for view in range(views):
+                images[frame, view, 4:12, 1 + frame + view : 9 + frame + view, 3] = 255
+        return Clip(images, orbit_cameras(np.arange(views) * 90.0, size=size), request.fps)
+
+
+def test_alpha_goes_the_way_of_the_pictures():
+    config = dataclasses.replace(debug_preset(), unknown_alpha_probability=0.0)
+    source = SlidingSource()
+    batch = BatchSampler(config, 1, source).batch(0)
+    assert (batch.images == 1).all()  # the colours alone show nothing
+    shown = torch.from_numpy(source.clip(0, BatchSampler(config, 1, source).request).images)
+    shown = shown[..., 3].float() / 255
+    expected = copy_first_frame_views(shown[None, :, :4])
+    assert torch.equal(batch.alpha, expected)
+
+
+def test_alpha_of_side_views_is_distorted_with_their_colours(discs):
+    config = dataclasses.replace(debug_preset(), unknown_alpha_probability=0.0)
+    plain = BatchSampler(config, 1, discs).batch(0)
+    changed = dataclasses.replace(config, distortion_probability=1.0)
+    batch = BatchSampler(changed, 1, discs).batch(0)
+    assert torch.equal(batch.alpha[:, :, 0], plain.alpha[:, :, 0])
+    assert not torch.equal(batch.alpha[:, :, 1], plain.alpha[:, :, 1])
+    # A disc of one colour: wherever it is moved to, colour and alpha say the same.
+    color = plain.images[0, 0, 0, :, 16, 16].view(3, 1, 1)
+    alpha = batch.alpha[:, :, :, None]
+    torch.testing.assert_close(batch.images, color * alpha + 1 - alpha, atol=1e-5, rtol=0)
+
+
+def test_the_stated_share_of_the_steps_is_not_told_alpha(discs):
+    config = debug_preset()
+    told = np.array([is_alpha_told(config, 0, step) for step in range(2000)])
+    assert told.mean() == pytest.approx(1 - config.unknown_alpha_probability, abs=0.03)
+    sampler = BatchSampler(config, 0, discs)
+    for step in range(8):
+        for part in range(2):  # all parts of a batch alike
+            assert (sampler.batch(step, part, 2).alpha is not None) == told[step]
+    # Independent of which clip is drawn first: one stream of random numbers must not serve both.
+    picks = [
+        int(np.random.default_rng([config.seed, 0, step, 0]).integers(0, 4)) for step in range(2000)
+    ]
+    shares = [told[np.array(picks) == pick].mean() for pick in range(4)]
+    assert max(shares) - min(shares) < 0.12

@@ -15,6 +15,7 @@ from l4gm.model.weights import save_weights
 from l4gm.pipeline.chunks import ChunkState, reconstruct_chunk
 from l4gm.pipeline.rig import InputRig
 from l4gm.pipeline.video_to_4d import VideoTo4D
+from l4gm.train.batches import with_alpha
 from l4gm.train.interpolation import (
     PairSampler,
     interpolate_clip,
@@ -68,15 +69,17 @@ def test_side_views_are_drawn_from_the_reconstruction_as_the_pipeline_does(
     pairs = sampler(
         discs, network, stages=(stage,), true_views_probability=0.0, video_only_share=1.0
     )
-    pictures = clip_images(discs.clip(0, pairs.request))[::3, :4]
-    rig = InputRig(size=32)
+    pictures = with_alpha(torch.from_numpy(discs.clip(0, pairs.request).images[::3, :4]))
+    rig = InputRig(size=32, with_alpha=True)
     state = ChunkState(pictures[0], torch.tensor([True, *[not withheld] * 3]))
     gaussians, _ = reconstruct_chunk(network, rig, state, pictures[:, 0], 3)
-    drawn = InputRig().draw_sides(gaussians).flatten(0, 1)
+    drawn = InputRig(with_alpha=True).draw_sides(gaussians).flatten(0, 1)
     expected = torch.nn.functional.interpolate(drawn, (32, 32), mode="bilinear")
     sides = pairs.clip(0).drawn_sides.flatten(0, 1) / 255
     torch.testing.assert_close(sides, expected, atol=0.6 / 255, rtol=0)
-    first, last = pairs.batch(0).images[0, 0, 1:], pairs.batch(0).images[0, 3, 1:]
+    batch = next(b for b in map(pairs.batch, range(20)) if b.alpha is not None)
+    told = torch.cat([batch.images, batch.alpha[:, :, :, None]], 3)
+    first, last = told[0, 0, 1:], told[0, 3, 1:]
     assert any(torch.equal(first, part) for part in sides.split(3)[:2])
     assert any(torch.equal(last, part) for part in sides.split(3)[1:])
 

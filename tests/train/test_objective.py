@@ -56,7 +56,9 @@ def random_lpips():
 def plain_loss(model, lpips, batch, size):
     """The paper's formulas, written out in float64: section 4.1 activations, 4.3 losses."""
     frames, views = batch.images.shape[1:3]
-    inputs = model.prepare(batch.images, batch.cameras, batch.present, input_size=size)
+    inputs = model.prepare(
+        batch.images, batch.cameras, batch.present, alpha=batch.alpha, input_size=size
+    )
     maps = model.features(inputs, frames, views)
     means, opacity, scales, quats, colors = to_tokens(maps, len(batch.images), frames).split(
         [3, 1, 3, 4, 3], -1
@@ -90,7 +92,7 @@ def test_loss_and_gradients_of_a_big_step_are_those_of_the_formulas(discs):
     model = L4GM(config.model)
     exact, lpips = copy.deepcopy(model).double(), random_lpips()
 
-    gaussians = model(batch.images, batch.cameras, batch.present, input_size=32)
+    gaussians = model(batch.images, batch.cameras, batch.present, alpha=batch.alpha, input_size=32)
     out = render(gaussians, batch.target_cameras)
     terms = Objective(config, lpips)(config.stages[0], batch, gaussians, out)
     terms["loss"].backward()

@@ -73,7 +73,13 @@ def time_stage(
         batch = sampler.batch(step).to(device)
         times.append(clock())
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            gaussians = model(batch.images, batch.cameras, batch.present, input_size=stage.size_px)
+            gaussians = model(
+                batch.images,
+                batch.cameras,
+                batch.present,
+                alpha=batch.alpha,
+                input_size=stage.size_px,
+            )
         leaves = gaussians.detach().map(torch.Tensor.requires_grad_)
         times.append(clock())
         out = render(leaves, batch.target_cameras)

@@ -86,7 +86,7 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     if inputs.hull is not None:
         distance = inputs.hull.entry.flatten(2)[..., None]
     distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
-    guess = object_color(colors, inputs.present)[:, :, None, :, None, None]
+    guess = object_color(colors, inputs.alpha, inputs.present)[:, :, None, :, None, None]
     colors = torch.where(inputs.present[:, None, :, None, None, None], colors, guess)
     pixels = F.avg_pool2d(colors.flatten(0, 2), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
@@ -95,7 +95,9 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     means = origins + directions * distance
     opacities = parts["opacities"].squeeze(-1).sigmoid()
     if inputs.hull is not None:
-        opacities = opacities * inside_silhouette(means, colors, inputs.cameras)
+        opacities = opacities * inside_silhouette(
+            means, inputs.alpha, inputs.cameras, is_guess=inputs.alpha_is_guess
+        )
     return Gaussians(
         means=means,
         quats=F.normalize(parts["quats"], dim=-1),

@@ -3,9 +3,12 @@
 Above all where along its pixel's ray a splat starts: at the visual hull of the given views.
 
 A small network needs a long time to learn that silhouettes seen from the side bound the depth;
-geometry says it at once (Laurentini, 1994). The start is no more than that: white parts of an
-object, moving parts that the side views show at another time and hollows are left to the network,
-which adds its own offset, and may be told where the hull is.
+geometry says it at once (Laurentini, 1994). The start is no more than that: moving parts that the
+side views show at another time and hollows are left to the network, which adds its own offset, and
+may be told where the hull is.
+
+Silhouettes come from the pictures' alpha. Where nobody knows it, it is guessed from what is not
+white, which white parts of an object escape.
 """
 
 from __future__ import annotations
@@ -24,46 +27,58 @@ REACH = 0.7
 NUM_STEPS = 40
 NUM_HALVINGS = 3  # of a step, where the ray crosses the hull: then a quarter of a splat's width
 NUM_HULL_CHANNELS = 3
-# How far from white a pixel must be to count fully as object: an eighth of the range.
+# A pixel of which the object covers this much, an eighth, counts fully as object.
 MASK_GAIN = 8.0
 # A point counts as inside where this much less than the best agreement of its ray is reached.
 TOLERANCE = 0.15
 # A ray on which the views together never agree this much meets no object.
 LEAST_AGREEMENT = 0.5
-# What is whiter than this in all channels may be background. White parts of an object that are
-# narrower than twice the closing radius (a share of the picture) are not taken for it.
-BACKGROUND_WHITE = 0.985
+# A pixel that shows more background than this may be background. White parts of an object whose
+# alpha is guessed are not taken for it if they are narrower than twice the closing radius (a share
+# of the picture).
+BACKGROUND_SHARE = 0.985
 CLOSING_RADIUS = 0.07
 
 
-def object_masks(colors: Tensor, present: Tensor) -> Tensor:
-    """How much of the object each pixel of a given view shows: what is not white.
+def least_alpha(colors: Tensor) -> Tensor:
+    """[..., H, W]: the least alpha that explains colours [..., 3, H, W] on white.
+
+    The guess where alpha is not known: 1 for saturated and black pixels, 0 for white ones.
+    """
+    return 1 - colors.amin(-3)
+
+
+def object_masks(alpha: Tensor, present: Tensor) -> Tensor:
+    """Which pixels of the given views show the object.
 
     Args:
-        colors: [B, T, V, 3, H, W] in [0, 1] on white.
+        alpha: [B, T, V, H, W] in [0, 1].
         present: [B, V] bool; absent views show nothing.
 
     Returns:
         [B, T, V, H, W] in [0, 1]
     """
-    masks = ((1 - colors.amin(3)) * MASK_GAIN).clamp(0, 1)
+    masks = (alpha * MASK_GAIN).clamp(0, 1)
     return masks * present[:, None, :, None, None].to(masks.dtype)
 
 
-def object_color(colors: Tensor, present: Tensor) -> Tensor:
+def object_color(colors: Tensor, alpha: Tensor, present: Tensor) -> Tensor:
     """[B, T, 3]: mean colour of the object in the given views of each frame; grey if none is seen.
 
     Args:
-        colors, present: as in `object_masks`.
+        colors: [B, T, V, 3, H, W] in [0, 1] on white.
+        alpha, present: as in `object_masks`.
     """
-    masks = object_masks(colors, present)[:, :, :, None]
+    masks = object_masks(alpha, present)[:, :, :, None]
     area = masks.sum((2, 4, 5))
     mean = (colors * masks).sum((2, 4, 5)) / area.clamp(min=1e-6)
     return torch.where(area > 0.5, mean, 0.5)
 
 
 @torch.no_grad()
-def inside_silhouette(means: Tensor, colors: Tensor, cameras: Cameras) -> Tensor:
+def inside_silhouette(
+    means: Tensor, alpha: Tensor, cameras: Cameras, *, is_guess: bool = False
+) -> Tensor:
     """Which splats the video's own picture of their moment does not contradict.
 
     A splat in front of or behind the object's picture is inside; one that projects to background
@@ -71,14 +86,17 @@ def inside_silhouette(means: Tensor, colors: Tensor, cameras: Cameras) -> Tensor
 
     Args:
         means: [B, T, N, 3] world.
-        colors: [B, T, V, 3, H, W] in [0, 1] on white; only view 0, the video's own, tells.
+        alpha: [B, T, V, H, W] in [0, 1]; only view 0, the video's own, tells.
         cameras: [B, T, V] or [1, 1, V], of the images.
+        is_guess: alpha is `least_alpha`: holes and gaps in it are taken for white of the object.
 
     Returns:
         [B, T, N] in [0, 1]: 0 on background, soft over one pixel.
     """
     batch, frames = means.shape[:2]
-    silhouettes = _closed((colors[:, :, 0].amin(2) < BACKGROUND_WHITE).float().flatten(0, 1))
+    silhouettes = (1 - alpha[:, :, 0] < BACKGROUND_SHARE).float().flatten(0, 1)
+    if is_guess:
+        silhouettes = _closed(silhouettes)
     cameras = cameras[:, :, 0].expand(batch, frames)
     grids = [
         _sampling_grid(means[b, t], cameras[b, t]) for b in range(batch) for t in range(frames)
@@ -130,20 +148,20 @@ class Hull:
 
 
 @torch.no_grad()
-def visual_hull(colors: Tensor, present: Tensor, cameras: Cameras, size: int) -> Hull:
+def visual_hull(alpha: Tensor, present: Tensor, cameras: Cameras, size: int) -> Hull:
     """The hull along each ray: where most other given views see the object.
 
     It does not bound a ray where no other view is given, where none of them sees an object along
     it, or where they agree from the near limit on.
 
     Args:
-        colors: [B, T, V, 3, H, W] in [0, 1] on white.
+        alpha: [B, T, V, H, W] in [0, 1].
         present: [B, V] bool; absent views do not vote.
         cameras: [B, T, V] or [1, 1, V], of the images.
         size: rays are cast through a size x size grid of each view.
     """
-    batch, frames, views = colors.shape[:3]
-    masks = object_masks(colors, present)
+    batch, frames, views = alpha.shape[:3]
+    masks = object_masks(alpha, present)
     if cameras.shape[:2] == (1, 1):
         rows = [_shared_cameras(masks.flatten(0, 1), cameras.reshape(views), size)]
     else:

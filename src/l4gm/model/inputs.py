@@ -13,7 +13,7 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
 from l4gm.geometry.rays import plucker_embedding
-from l4gm.model.hull import Hull
+from l4gm.model.hull import Hull, least_alpha
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,6 +28,9 @@ class NetworkInput:
         colors: [B T V, 3, H, W] in [0, 1], absent views in the mean colour.
         cameras: [B, T, V], or [1, 1, V] where all frames share them, of this image size.
         present: [B, V] bool, which views are given.
+        alpha: [B, T, V, H, W] in [0, 1], how much of each pixel the object covers; 1 in absent
+            views.
+        alpha_is_guess: nobody knew it, it is `least_alpha`.
         hull: of the given views, along the rays of the splats; None for networks without it.
     """
 
@@ -35,11 +38,17 @@ class NetworkInput:
     colors: Tensor
     cameras: Cameras
     present: Tensor
+    alpha: Tensor
+    alpha_is_guess: bool
     hull: Hull | None = None
 
 
 def network_input(
-    images: Tensor, cameras: Cameras, present: Tensor | None, size: int
+    images: Tensor,
+    cameras: Cameras,
+    present: Tensor | None,
+    size: int,
+    alpha: Tensor | None = None,
 ) -> NetworkInput:
     """Resize, mark absent views, normalise and join with the rays.
 
@@ -51,6 +60,7 @@ def network_input(
         cameras: [V] or [B, T, V].
         present: [V] or [B, V] bool; None: all views are given.
         size: side of the network's input in pixels.
+        alpha: [B, T, V, H, W] in [0, 1], of the images, resized as they are; None: not known.
 
     Raises:
         ValueError: if the shapes do not fit together.
@@ -63,12 +73,15 @@ def network_input(
             f"cameras must be [{views}] or [{batch}, {frames}, {views}] for images "
             f"{list(images.shape)}, got {list(cameras.shape)}"
         )
+    if alpha is not None and alpha.shape != (batch, frames, views, *images.shape[-2:]):
+        raise ValueError(
+            f"alpha must be {[batch, frames, views, *images.shape[-2:]]} for images "
+            f"{list(images.shape)}, got {list(alpha.shape)}"
+        )
     if cameras.shape == (views,):
         cameras = cameras.reshape(1, 1, views)
     cameras = cameras.resized(size).to(images.device)
-    colors = images.flatten(0, 2).float()
-    if colors.shape[-2:] != (size, size):
-        colors = F.interpolate(colors, size=(size, size), mode="bilinear", align_corners=False)
+    colors = _resized(images.flatten(0, 2).float(), size)
     mean = colors.new_tensor(IMAGENET_MEAN)[:, None, None]
     deviation = colors.new_tensor(IMAGENET_STD)[:, None, None]
     if present is None:
@@ -80,6 +93,18 @@ def network_input(
     given = present.to(device=colors.device, dtype=torch.bool).expand(batch, views)
     shown = given[:, None].expand(batch, frames, views).reshape(-1, 1, 1, 1)
     colors = torch.where(shown, colors, mean)
+    if alpha is None:
+        covered = least_alpha(colors)
+    else:
+        covered = _resized(alpha.flatten(0, 2)[:, None].to(colors), size)[:, 0]
+    covered = torch.where(shown[:, 0], covered, 1.0).unflatten(0, (batch, frames, views))
     rays = plucker_embedding(cameras).expand(batch, frames, views, 6, size, size)
     channels = torch.cat([(colors - mean) / deviation, rays.flatten(0, 2)], 1)
-    return NetworkInput(channels, colors, cameras, given)
+    return NetworkInput(channels, colors, cameras, given, covered, alpha is None)
+
+
+def _resized(maps: Tensor, size: int) -> Tensor:
+    """[n, C, H, W] -> [n, C, size, size]."""
+    if maps.shape[-2:] == (size, size):
+        return maps
+    return F.interpolate(maps, size=(size, size), mode="bilinear", align_corners=False)

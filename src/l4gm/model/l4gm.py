@@ -72,6 +72,7 @@ class L4GM(nn.Module):
         cameras: Cameras,
         present: Tensor | None = None,
         *,
+        alpha: Tensor | None = None,
         input_size: int | None = None,
     ) -> Gaussians:
         """Reconstruct.
@@ -82,6 +83,9 @@ class L4GM(nn.Module):
             cameras: [V] or [B, T, V], of the images.
             present: [V] or [B, V] bool, which views are given; None: all. The pixels of absent
                 views have no influence; they still carry Gaussians.
+            alpha: [B, T, V, H, W] in [0, 1], how much of each pixel of the images the object
+                covers; None: not known, and guessed from what is not white. Networks with the "ray"
+                head use it, the released ones do not.
             input_size: work at this size (a multiple of `config.size_multiple`) instead of
                 `config.input_size`; training starts at half size.
 
@@ -91,7 +95,7 @@ class L4GM(nn.Module):
         Raises:
             ValueError: if shapes do not fit together or the size is not possible.
         """
-        inputs = self.prepare(images, cameras, present, input_size=input_size)
+        inputs = self.prepare(images, cameras, present, alpha=alpha, input_size=input_size)
         batch, frames, views = images.shape[:3]
         features = self.features(inputs, frames, views)
         with torch.autocast(features.device.type, enabled=False):
@@ -106,6 +110,7 @@ class L4GM(nn.Module):
         cameras: Cameras,
         present: Tensor | None = None,
         *,
+        alpha: Tensor | None = None,
         input_size: int | None = None,
     ) -> NetworkInput:
         """The 9 input channels; arguments as in `forward`."""
@@ -116,12 +121,11 @@ class L4GM(nn.Module):
             )
         # Rays are geometry: half precision would move splats by pixels.
         with torch.autocast(images.device.type, enabled=False):
-            inputs = network_input(images, cameras, present, size)
+            inputs = network_input(images, cameras, present, size, alpha)
             if self.config.ray_start == "middle":
                 return inputs
-            colors = inputs.colors.unflatten(0, images.shape[:3])
             splat_size = size // self.config.pixels_per_splat
-            hull = visual_hull(colors, inputs.present, inputs.cameras, splat_size)
+            hull = visual_hull(inputs.alpha, inputs.present, inputs.cameras, splat_size)
             return replace(inputs, hull=hull)
 
     def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:

@@ -30,10 +30,28 @@ class Reconstruct(Protocol):
     """What the loop needs of a network; `L4GM` is one."""
 
     def __call__(
-        self, images: Tensor, cameras: Cameras, present: Tensor | None = None, /
+        self,
+        images: Tensor,
+        cameras: Cameras,
+        present: Tensor | None = None,
+        /,
+        *,
+        alpha: Tensor | None = None,
     ) -> Gaussians:
-        """images [B, T, V, 3, H, W], cameras [V], present [B, V] bool -> Gaussians [B, T, N]."""
+        """images [B, T, V, 3, H, W], cameras [V], present [B, V] bool -> Gaussians [B, T, N].
+
+        `alpha` [B, T, V, H, W] is given where it is known.
+        """
         ...
+
+
+def run_network(
+    reconstruct: Reconstruct, pictures: Tensor, cameras: Cameras, present: Tensor | None
+) -> Gaussians:
+    """Call a network with pictures [B, T, V, 3 or 4, S, S]; the fourth channel is alpha."""
+    if pictures.shape[-3] != 4:
+        return reconstruct(pictures, cameras, present)
+    return reconstruct(pictures[:, :, :, :3], cameras, present, alpha=pictures[:, :, :, 3])
 
 
 @dataclass(frozen=True)
@@ -85,7 +103,7 @@ def reconstruct_together(
 ) -> list[tuple[Gaussians, ChunkState]]:
     """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
     images = torch.stack([_network_images(*each, chunk_frames) for each in inputs])
-    gaussians = reconstruct(images, rig.cameras(), _network_present(inputs))
+    gaussians = run_network(reconstruct, images, rig.cameras(), _network_present(inputs))
     results = []
     for index, (state, frames) in enumerate(inputs):
         # A clone, so that no clip keeps all of them in memory.

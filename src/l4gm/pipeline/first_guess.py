@@ -19,7 +19,7 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.align import best_azimuth
-from l4gm.pipeline.chunks import ChunkState, Reconstruct
+from l4gm.pipeline.chunks import ChunkState, Reconstruct, run_network
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.rig import NUM_VIEWS, InputRig
 
@@ -31,7 +31,7 @@ def lift(
 ) -> Gaussians:
     """One set of Gaussians [N] of four views [4, 3, S, S] of one moment; present [4] bool."""
     known = None if present is None else present[None]
-    return reconstruct(views[None, None], rig.cameras(), known)[0, 0]
+    return run_network(reconstruct, views[None, None], rig.cameras(), known)[0, 0]
 
 
 @torch.inference_mode()

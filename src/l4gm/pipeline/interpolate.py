@@ -18,7 +18,7 @@ from torch import Tensor
 
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
-from l4gm.pipeline.chunks import Reconstruct
+from l4gm.pipeline.chunks import Reconstruct, run_network
 from l4gm.pipeline.rig import InputRig
 
 RATE = 3  # the interpolated sequence's frame rate over the video's
@@ -57,7 +57,7 @@ def interpolate_pairs(
     Args:
         reconstruct: the interpolation network.
         rig: the canonical cameras.
-        pictures: [n, 4, 3, S, S], n >= 2: the real frame and the three drawn views.
+        pictures: [n, 4, 3 or 4, S, S], n >= 2: the real frame and the three drawn views.
         pairs_per_batch: pairs in one forward pass; halved when a device's memory does not suffice.
     """
     done: list[Gaussians] = []
@@ -65,7 +65,8 @@ def interpolate_pairs(
     while start < len(pictures) - 1:
         end = min(start + pairs_per_batch, len(pictures) - 1)
         try:
-            done.append(reconstruct(pair_inputs(pictures[start : end + 1]), rig.cameras(), None))
+            inputs = pair_inputs(pictures[start : end + 1])
+            done.append(run_network(reconstruct, inputs, rig.cameras(), None))
         except OUT_OF_MEMORY as error:
             if not is_out_of_memory(error) or end - start == 1:
                 raise
@@ -95,7 +96,7 @@ class Interpolator:
     ) -> None:
         if pairs_per_batch < 1:
             raise ValueError(f"pairs_per_batch must be at least 1, got {pairs_per_batch}")
-        self.last = last  # [1, 4, 3, S, S], the pictures of the last frame
+        self.last = last  # [1, 4, 3 or 4, S, S], the pictures of the last frame
         self._reconstruct = reconstruct
         self._rig = rig
         self._pairs_per_batch = pairs_per_batch
@@ -103,7 +104,7 @@ class Interpolator:
 
     @torch.inference_mode()
     def push(self, frames: Tensor, gaussians: Gaussians) -> Gaussians | None:
-        """Take the next k frames [k, 3, S, S] and their Gaussians [k, N]; k >= 1.
+        """Take the next k frames [k, 3 or 4, S, S] and their Gaussians [k, N]; k >= 1.
 
         Returns:
             what is now known: [3 k, N], two less for the first piece, or None for a first piece

@@ -43,6 +43,7 @@ class InputRig:
         render_size: pixels at which canonical views are drawn, before they are brought to `size`
             (512 in the released code).
         shrink: how: "nearest" picks pixels, as the released code does, "area" takes means.
+        with_alpha: draw pictures of four channels, the last of them alpha.
         device: where cameras and pictures live.
     """
 
@@ -50,6 +51,7 @@ class InputRig:
     size: int = STAGE_SIZE
     render_size: int = 512
     shrink: Shrink = "nearest"
+    with_alpha: bool = False
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def cameras(self, size: int | None = None, turned_by: float = 0.0) -> Cameras:
@@ -66,21 +68,23 @@ class InputRig:
             turned_by: degrees added to their azimuths.
 
         Returns:
-            [..., V, 3, size, size] on white, in [0, 1].
+            [..., V, 3 or 4, size, size] on white, in [0, 1].
         """
         cameras = self.cameras(self.render_size, turned_by)[views]
         lead = gaussians.shape
         flat = gaussians.reshape(-1)
-        image = render(flat, cameras.expand(len(flat.means), *cameras.shape)).image.clamp(0, 1)
+        drawn = render(flat, cameras.expand(len(flat.means), *cameras.shape))
+        image = torch.cat([drawn.image, drawn.alpha], -3) if self.with_alpha else drawn.image
+        image = image.clamp(0, 1)
         image = image.reshape(-1, *image.shape[-3:])
         if self.render_size != self.size:
             image = functional.interpolate(image, (self.size, self.size), mode=self.shrink)
         return image.reshape(*lead, *cameras.shape, *image.shape[-3:])
 
     def draw_all(self, gaussians: Gaussians, turned_by: float = 0.0) -> Tensor:
-        """[..., 4, 3, size, size]: the four canonical views."""
+        """[..., 4, 3 or 4, size, size]: the four canonical views."""
         return self.draw(gaussians, slice(None), turned_by)
 
     def draw_sides(self, gaussians: Gaussians) -> Tensor:
-        """[..., 3, 3, size, size]: views 1..3, those the video does not show."""
+        """[..., 3, 3 or 4, size, size]: views 1..3, those the video does not show."""
         return self.draw(gaussians, slice(1, None))

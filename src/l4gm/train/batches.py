@@ -20,6 +20,9 @@ from l4gm.geometry.cameras import Cameras
 from l4gm.train.augmentation import distort_grid, jitter_sides
 from l4gm.train.presets import Stage, TrainConfig
 
+# The stream of random numbers that says when alpha is told, beside those of the samples.
+_ALPHA_STREAM = 1
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -27,6 +30,7 @@ class Batch:
 
     Args:
         images: [B, T, V, 3, H, W] on white, views 1..3 copied from the first time step.
+        alpha: [B, T, V, H, W] of the images, or None, where the network is not told.
         present: [B, V] bool, which input views are given.
         cameras: [B, T, V], of the input views.
         target_image, target_alpha: [B, T, S, 3, H, W] and [B, T, S, 1, H, W], supervision.
@@ -36,6 +40,7 @@ class Batch:
     """
 
     images: Tensor
+    alpha: Tensor | None
     present: Tensor
     cameras: Cameras
     target_image: Tensor
@@ -64,6 +69,7 @@ class Batch:
 
         return Batch(
             images=join("images"),
+            alpha=None if any(sample.alpha is None for sample in samples) else join("alpha"),
             present=join("present"),
             cameras=join_cameras("cameras"),
             target_image=join("target_image"),
@@ -78,6 +84,11 @@ def on_white(images: Tensor) -> tuple[Tensor, Tensor]:
     values = images.movedim(-1, -3).float() / 255
     alpha = values[..., 3:, :, :]
     return values[..., :3, :, :] * alpha + (1 - alpha), alpha
+
+
+def with_alpha(images: Tensor) -> Tensor:
+    """uint8 RGBA [..., H, W, 4] to float [..., 4, H, W]: the colour on white, and alpha."""
+    return torch.cat(on_white(images), -3)
 
 
 def copy_first_frame_views(images: Tensor) -> Tensor:
@@ -109,6 +120,12 @@ def half_depth(clip: Clip) -> np.ndarray | None:
         return None
     # Half precision holds a distance near 1.5 to 0.001, a tenth of a splat.
     return clip.depth[:, : clip.num_input_views].astype(np.float16)
+
+
+def is_alpha_told(config: TrainConfig, stage_index: int, step: int) -> bool:
+    """Whether the network is told alpha in this step: of a whole batch or of none of it."""
+    generator = np.random.default_rng([config.seed, stage_index, step, 0, _ALPHA_STREAM])
+    return bool(generator.random() >= config.unknown_alpha_probability)
 
 
 class BatchSampler:
@@ -153,13 +170,17 @@ class BatchSampler:
             stage.missing_view_probability, self.config.video_only_share, generator, views
         )
         color, alpha = on_white(torch.from_numpy(clip.images[frames]))
-        inputs, input_cameras = color[:, :views].clone(), clip.cameras[:views]
+        inputs = torch.cat([color, alpha], 2)[:, :views]
+        input_cameras = clip.cameras[:views]
         if generator.random() < self.config.distortion_probability:
             inputs[0, 1:] = distort_grid(inputs[0, 1:], generator)
         if generator.random() < self.config.jitter_probability:
             input_cameras = jitter_sides(input_cameras, generator)
+        inputs = copy_first_frame_views(inputs[None])[0]
+        is_told = is_alpha_told(self.config, self.stage_index, step)
         return Batch(
-            images=copy_first_frame_views(inputs[None])[0],
+            images=inputs[:, :, :3],
+            alpha=inputs[:, :, 3] if is_told else None,
             present=torch.from_numpy(present),
             cameras=over_time(input_cameras, stage.num_frames),
             target_image=color[:, views:],

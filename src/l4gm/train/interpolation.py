@@ -2,7 +2,7 @@
 
 A sample is a pair of neighbours of a clip at three times the video's rate: the network sees the
 real front view and views 1..3 of both ends and, between them, their pixelwise blends, made by the
-pipeline's own `pair_inputs`. It is judged at all four time steps.
+pipeline's own `pair_inputs`, alpha like colour. It is judged at all four time steps.
 
 In use views 1..3 are drawn from the reconstruction. The paper trains on true ones; a small
 network's drawings are soft, and one trained on true views alone makes them softer still. So here
@@ -26,6 +26,7 @@ from l4gm.evaluation.renders import clip_images
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.model.l4gm import L4GM
+from l4gm.pipeline.chunks import run_network
 from l4gm.pipeline.interpolate import RATE, blend_gaussians, interpolate_pairs, pair_inputs
 from l4gm.pipeline.rig import InputRig
 from l4gm.splat.render import render
@@ -34,8 +35,10 @@ from l4gm.train.batches import (
     copy_first_frame_views,
     draw_present,
     half_depth,
+    is_alpha_told,
     on_white,
     over_time,
+    with_alpha,
 )
 from l4gm.train.presets import Stage, TrainConfig
 
@@ -48,7 +51,8 @@ def reconstruct_ends(reconstruction: L4GM, ends: Tensor, present: Tensor) -> Gau
     """Reconstruct the frames that the video has, as the pipeline's first chunk does.
 
     Args:
-        ends: [n, V, 3, H, W] true pictures of n frames; of views 1.. the first frame's are used.
+        ends: [n, V, 4, H, W] true pictures of n frames, on white and with alpha; of views 1.. the
+            first frame's are used.
         present: [V] bool, which views are given.
 
     Returns:
@@ -56,13 +60,14 @@ def reconstruct_ends(reconstruction: L4GM, ends: Tensor, present: Tensor) -> Gau
     """
     place = next(reconstruction.parameters()).device
     images = copy_first_frame_views(ends[None]).to(place)
-    return reconstruction(images, InputRig(device=place).cameras(), present[None].to(place))[0]
+    cameras = InputRig(device=place).cameras()
+    return run_network(reconstruction, images, cameras, present[None].to(place))[0]
 
 
 @torch.inference_mode()
 def draw_sides(gaussians: Gaussians, size_px: int) -> Tensor:
-    """Views 1..3 of sets of Gaussians [n, N] as the pipeline hands them on: [n, 3, 3, S, S]."""
-    drawn = InputRig(device=gaussians.device).draw_sides(gaussians)
+    """Views 1..3 of sets of Gaussians [n, N] as the pipeline hands them on: [n, 3, 4, S, S]."""
+    drawn = InputRig(with_alpha=True, device=gaussians.device).draw_sides(gaussians)
     resized = F.interpolate(drawn.flatten(0, 1), (size_px, size_px), mode="bilinear")
     return resized.unflatten(0, drawn.shape[:2])
 
@@ -72,8 +77,8 @@ class PairClip:
     """What is kept of a clip, in bytes.
 
     Args:
-        front: [n, 1, 3, H, W] the real pictures of the n ends.
-        true_sides, drawn_sides: [n, 3, 3, H, W] views 1..3 of the ends.
+        front: [n, 1, 4, H, W] the real pictures of the n ends, on white and with alpha.
+        true_sides, drawn_sides: [n, 3, 4, H, W] views 1..3 of the ends.
         supervision: [T, S, H, W, 4] RGBA of all frames, T = 3 (n - 1) + 1.
         depth: [T, V, H, W] camera z in the input views, half precision, or None.
         cameras: [V + S].
@@ -134,7 +139,7 @@ class PairSampler:
         present = draw_present(
             self.stage.missing_view_probability, self.config.video_only_share, generator, views
         )
-        ends, _ = on_white(torch.from_numpy(clip.images[::RATE, :views]))
+        ends = with_alpha(torch.from_numpy(clip.images[::RATE, :views]))
         drawn = ends[:, 1:]
         if self.config.true_views_probability < 1:
             gaussians = reconstruct_ends(self.reconstruction, ends, torch.from_numpy(present))
@@ -157,10 +162,12 @@ class PairSampler:
         generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
         clip = self.clip(int(generator.integers(0, self.stage.num_clips)))
         pair = int(generator.integers(0, len(clip.front) - 1))
-        return _pair_sample(clip, pair, generator.random() < self.config.true_views_probability)
+        true_views = generator.random() < self.config.true_views_probability
+        is_told = is_alpha_told(self.config, self.stage_index, step)
+        return _pair_sample(clip, pair, true_views, is_told)
 
 
-def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
+def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: bool) -> Batch:
     """A sample, a batch without B, of one pair of neighbours."""
     ends = slice(pair, pair + 2)
     frames = slice(RATE * pair, RATE * (pair + 1) + 1)
@@ -170,7 +177,8 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
     steps, views = images.shape[:2]
     cameras = over_time(clip.cameras, steps)
     return Batch(
-        images=images,
+        images=images[:, :, :3],
+        alpha=images[:, :, 3] if is_alpha_told else None,
         present=torch.ones(views, dtype=torch.bool),
         cameras=cameras[:, :views],
         target_image=color,
@@ -199,13 +207,20 @@ def interpolate_clip(
     pictures = clip_images(clip)
     views = clip.num_input_views
     present = torch.tensor([True] + [views_given] * (views - 1))
-    ends = pictures[::RATE, :views]
+    ends = with_alpha(torch.from_numpy(clip.images[::RATE, :views]))
     given = reconstruct_ends(reconstruction, ends, present)
     rig = InputRig(size=ends.shape[-1], device=given.device)
     sides = draw_sides(given, rig.size)
 
-    def network(images: Tensor, cameras: Cameras, known: Tensor | None = None, /) -> Gaussians:
-        return model(images, cameras, known, input_size=rig.size)
+    def network(
+        images: Tensor,
+        cameras: Cameras,
+        known: Tensor | None = None,
+        /,
+        *,
+        alpha: Tensor | None = None,
+    ) -> Gaussians:
+        return model(images, cameras, known, alpha=alpha, input_size=rig.size)
 
     seen = torch.cat([ends[:, :1].to(sides), sides], 1)
     steps = interpolate_pairs(network, rig, seen, pairs_per_batch=1)

@@ -65,6 +65,8 @@ class TrainConfig:
         chunk_frames: T at which the finished network is used, written into its file.
         alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
         perceptual_weight: of LPIPS-VGG; where its weights are absent, of (1 - SSIM) in its place.
+        unknown_alpha_probability: share of the steps in which the network is not told the pictures'
+            alpha, so that it also works where nobody knows it.
         distortion_probability, jitter_probability: shares of the samples whose views 1..3 are
             distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
             splats on wrong rays, so jitter is for the "xyz" head.
@@ -85,6 +87,7 @@ class TrainConfig:
     alpha_weight: float = 1.0
     structure_weight: float = 0.0
     perceptual_weight: float = 0.0
+    unknown_alpha_probability: float = 0.25
     distortion_probability: float = 0.0
     jitter_probability: float = 0.0
     precision: Precision = "float32"

@@ -319,7 +319,11 @@ class Trainer:
         half = self.config.precision == "bfloat16"
         with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
             gaussians = self.network(
-                batch.images, batch.cameras, batch.present, input_size=stage.size_px
+                batch.images,
+                batch.cameras,
+                batch.present,
+                alpha=batch.alpha,
+                input_size=stage.size_px,
             )
         # The renderer refuses what is not finite. Such a step has a loss that is not finite either,
         # which skips it, and every process takes part in the backward pass all the same.
