@@ -76,7 +76,7 @@ def main() -> None:
                 input_size=stage.size_px,
             )
             out = render(gaussians, batch.target_cameras)
-            losses(config, stage.depth_weight, batch, gaussians, out)["loss"].backward()
+            losses(config, stage.surface_weight, batch, gaussians, out)["loss"].backward()
 
         training = processor_seconds(step, options.seconds) / stage.batch_size
         name = f"{stage.size_px} px, T = {stage.num_frames}, batch {stage.batch_size}"

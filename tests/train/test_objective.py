@@ -31,7 +31,7 @@ def small_big():
         temporal_attention=True,
     )
     stage = Stage(
-        steps=1, size_px=32, num_frames=2, num_clips=4, depth_weight=0.0, keep_clips=False,
+        steps=1, size_px=32, num_frames=2, num_clips=4, surface_weight=0.0, keep_clips=False,
         missing_view_probability=0.0, learning_rate=4e-4,
     )  # fmt: skip
     return dataclasses.replace(

@@ -23,6 +23,8 @@ class Clip:
             0, 90, 180, 270; the others are free and only supervise.
         depth: optional [T, V or num_input_views, H, W] float32, camera z of the nearest surface,
             0 where none is; where it is known, it is so of the first views at least.
+        tracks: optional [T, num_input_views, H, W, 3] float16, world position at each time of the
+            surface point that the view's pixel shows in the first frame, NaN where it shows none.
         name: says where it came from (seed, or object and animation).
     """
 
@@ -31,6 +33,7 @@ class Clip:
     fps: float
     num_input_views: int = 4
     depth: NDArray[np.float32] | None = None
+    tracks: NDArray[np.float16] | None = None
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -48,6 +51,8 @@ class Clip:
         shapes = [(frames, count, height, width) for count in (views, self.num_input_views)]
         if self.depth is not None and self.depth.shape not in shapes:
             raise ValueError(f"depth must be {shapes[0]} or {shapes[1]}, got {self.depth.shape}")
+        if self.tracks is not None and self.tracks.shape != (*shapes[1], 3):
+            raise ValueError(f"tracks must be {(*shapes[1], 3)}, got {self.tracks.shape}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,7 @@ class ClipRequest:
         num_frames: T.
         fps: frames per second of the clip.
         num_supervision_views: random cameras beside the four fixed ones.
+        tracks: also follow the points that the fixed cameras see, where the source can.
         elevation_degrees: range of the random cameras' elevation.
     """
 
@@ -66,6 +72,7 @@ class ClipRequest:
     num_frames: int = 1
     fps: float = 8.0
     num_supervision_views: int = 4
+    tracks: bool = False
     elevation_degrees: tuple[float, float] = (-5.0, 30.0)
 
 

@@ -17,12 +17,14 @@ from typing import Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.datagen.animated_mesh import AnimatedMesh
 from l4gm.datagen.gltf import GltfScene, load_gltf
 from l4gm.datagen.procedural import procedural_object
-from l4gm.datagen.software_renderer import Lighting, render_mesh
+from l4gm.datagen.software_renderer import Lighting, render_mesh, trace_mesh
+from l4gm.datagen.surfaces import Surfaces
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import Cameras, orbit_cameras
 
@@ -77,8 +79,21 @@ def _render(mesh: AnimatedMesh, request: ClipRequest, seed: int, split: Split, i
         fps=request.fps,
         num_input_views=len(INPUT_AZIMUTHS),
         depth=depth,
+        tracks=_tracks(normalized, cameras[: len(INPUT_AZIMUTHS)]) if request.tracks else None,
         name=mesh.name,
     )
+
+
+def _tracks(mesh: AnimatedMesh, cameras: Cameras) -> NDArray[np.float16]:
+    """`Clip.tracks` of the views of some cameras [V]."""
+    first = replace(mesh, positions=mesh.positions[:1])
+    surfaces = Surfaces(mesh, cameras, *trace_mesh(first, cameras))
+    return np.stack(
+        [
+            np.stack([surfaces.points(0, view, time) for view in range(cameras.shape[0])])
+            for time in range(mesh.num_frames)
+        ]
+    ).astype(np.float16)
 
 
 class ProceduralClips:

@@ -50,6 +50,10 @@ class L4GMConfig:
         ray_start: where the "ray" head starts on a ray: the "middle" of the scene, or the visual
             "hull" of the given views, where they bound it.
         hull_channels: the network is told where that hull is, in further input channels.
+        motion_channels: the network is told how each picture differs from that of the moment at
+            which the side views were taken, in further input channels.
+        ray_offset: the "ray" head may also move splats sideways off their rays, to where what an
+            old side view shows has moved since.
         attention_codes: the cross-view attention is told each token's position and view.
         temporal_residual: "scaled" joins the temporal layers like all others (released); "plain"
             adds their output, which starts at zero, so that a network trained on single frames
@@ -77,6 +81,8 @@ class L4GMConfig:
     head: HeadKind = "xyz"
     ray_start: RayStart = "middle"
     hull_channels: bool = False
+    motion_channels: bool = False
+    ray_offset: bool = False
     attention_codes: bool = False
     temporal_residual: TemporalResidual = "scaled"
     missing_views: bool = False
@@ -126,13 +132,17 @@ class L4GMConfig:
                 raise ValueError(
                     f"{name} must be one of {list(get_args(kinds))}, got {getattr(self, name)!r}"
                 )
-        if self.hull_channels and not (
-            self.ray_start == "hull" and self.pixels_per_splat == self.patch_size
+        if self.hull_channels and self.ray_start != "hull":
+            raise ValueError(f'hull_channels needs ray_start "hull", got {self.ray_start!r}')
+        if (self.hull_channels or self.motion_channels) and (
+            self.pixels_per_splat != self.patch_size
         ):
             raise ValueError(
-                'hull_channels needs ray_start "hull" and as many levels up as down, got '
-                f"{self.ray_start!r}, {len(self.up_channels)} up and {len(self.down_channels)} down"
+                "hull_channels and motion_channels need as many levels up as down, got "
+                f"{len(self.up_channels)} up and {len(self.down_channels)} down"
             )
+        if self.ray_offset and self.head != "ray":
+            raise ValueError(f'ray_offset needs head "ray", got {self.head!r}')
         by_width = self.attention_head_width is not None
         name = "attention_head_width" if by_width else "attention_head_count"
         divisor = getattr(self, name)

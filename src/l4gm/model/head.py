@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from l4gm.gaussians.types import Gaussians
-from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
+from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS, Cameras
 from l4gm.geometry.rays import pixel_rays
 from l4gm.model.config import L4GMConfig
 from l4gm.model.hull import inside_silhouette, object_color
@@ -24,6 +24,8 @@ NUM_CHANNELS = sum(CHANNELS.values())
 # A splat of the ray head lies within this of the distance at which the ray passes the origin's
 # sphere: deep enough for objects that fill the unit cube from the radius-1.5 rig.
 RAY_REACH = 0.7
+# It may lie this far beside its ray in either direction of the picture, where that is allowed.
+OFFSET_REACH = 0.5
 # Input pixels are kept away from 0 and 1, where the logit is infinite.
 PIXEL_MARGIN = 0.02
 PIXEL_GAIN = 2.0
@@ -64,7 +66,8 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     """Activations of our own models: a splat on its pixel's ray, coloured like the pixel.
 
     mean = origin + direction * (start + 0.7 tanh), where start is the distance to the middle of the
-    scene, so that any orbit radius works, or to the visual hull;
+    scene, so that any orbit radius works, or to the visual hull; with `ray_offset` also moved along
+    the picture's axes by 0.5 tanh: an old side view shows where things were;
     no scale is below 0.4 of a cell; with the hull, what projects to the background of view 0 is
     transparent;
     colour = sigmoid(2 y + logit(pixel)), absent views' pixels being the object's mean colour.
@@ -86,13 +89,15 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
     if inputs.hull is not None:
         distance = inputs.hull.entry.flatten(2)[..., None]
     distance = distance + RAY_REACH * torch.tanh(parts["means"][..., :1])
+    means = origins + directions * distance
+    if config.ray_offset:
+        means = means + _sideways(parts["means"][..., 1:], inputs.cameras)
     guess = object_color(colors, inputs.alpha, inputs.present)[:, :, None, :, None, None]
     colors = torch.where(inputs.present[:, None, :, None, None, None], colors, guess)
     pixels = F.avg_pool2d(colors.flatten(0, 2), config.pixels_per_splat)
     pixels = to_tokens(pixels.clamp(PIXEL_MARGIN, 1 - PIXEL_MARGIN), batch, frames)
     unit = SCALE_UNIT * config.splat_size / size
     smallest = SMOOTHING * cell_width(size)
-    means = origins + directions * distance
     opacities = parts["opacities"].squeeze(-1).sigmoid()
     if inputs.hull is not None:
         opacities = opacities * inside_silhouette(
@@ -105,6 +110,21 @@ def gaussians_on_rays(features: Tensor, inputs: NetworkInput, config: L4GMConfig
         opacities=opacities,
         colors=torch.sigmoid(PIXEL_GAIN * parts["colors"] + pixels.logit()),
     )
+
+
+def _sideways(features: Tensor, cameras: Cameras) -> Tensor:
+    """Offsets along each view's right and down axes.
+
+    Args:
+        features: [B, T, N, 2] right and down, view-major.
+        cameras: [B, T, V] or [1, 1, V].
+
+    Returns:
+        [B, T, N, 3] world.
+    """
+    axes = cameras.world_from_camera[..., :3, :2]  # [B, T, V, 3, 2]
+    offsets = OFFSET_REACH * torch.tanh(features).unflatten(2, (axes.shape[2], -1))
+    return (offsets @ axes.transpose(-1, -2)).flatten(2, 3)
 
 
 def cell_width(size: int) -> float:

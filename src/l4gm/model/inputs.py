@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
 from l4gm.geometry.rays import plucker_embedding
+from l4gm.model.config import L4GMConfig
 from l4gm.model.hull import Hull, least_alpha
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -32,6 +33,8 @@ class NetworkInput:
             views.
         alpha_is_guess: nobody knew it, it is `least_alpha`.
         hull: of the given views, along the rays of the splats; None for networks without it.
+        motion: [B T V, 3, h, w] on the grid of the splats, by how much each picture differs from
+            the one of the moment at which the side views were taken; None for networks without it.
     """
 
     channels: Tensor
@@ -41,6 +44,18 @@ class NetworkInput:
     alpha: Tensor
     alpha_is_guess: bool
     hull: Hull | None = None
+    motion: Tensor | None = None
+
+    def extra_channels(self, config: L4GMConfig) -> Tensor | None:
+        """[B T V, C, h, w]: what the network is told beyond the 9 channels, if anything."""
+        parts = []
+        if config.hull_channels:
+            assert self.hull is not None
+            parts.append(self.hull.channels())
+        if config.motion_channels:
+            assert self.motion is not None
+            parts.append(self.motion)
+        return torch.cat(parts, 1) if parts else None
 
 
 def network_input(
@@ -101,6 +116,28 @@ def network_input(
     rays = plucker_embedding(cameras).expand(batch, frames, views, 6, size, size)
     channels = torch.cat([(colors - mean) / deviation, rays.flatten(0, 2)], 1)
     return NetworkInput(channels, colors, cameras, given, covered, alpha is None)
+
+
+def motion_since(colors: Tensor, first: Tensor | None, size: int) -> Tensor:
+    """How the video's picture has changed since the side views were taken.
+
+    Attention over time sees a set of moments; this tells it, and the attention between views, which
+    of them the side views belong to, and what has moved since.
+
+    Args:
+        colors: [B, T, V, 3, H, W], resized; views 1.. are those of one moment.
+        first: [B, 3, h, w], view 0's picture of that moment, of any size; None: the first of T.
+        size: the difference is averaged to a size x size grid.
+
+    Returns:
+        [B T V, 3, size, size]; 0 for views 1...
+    """
+    batch, frames, views = colors.shape[:3]
+    then = colors[:, 0, 0] if first is None else _resized(first.to(colors), colors.shape[-1])
+    motion = colors.new_zeros(batch, frames, views, 3, size, size)
+    change = (colors[:, :, 0] - then[:, None]).flatten(0, 1)
+    motion[:, :, 0] = F.adaptive_avg_pool2d(change, size).unflatten(0, (batch, frames))
+    return motion.flatten(0, 2)
 
 
 def _resized(maps: Tensor, size: int) -> Tensor:

@@ -22,7 +22,7 @@ from l4gm.model.head import (
     to_tokens,
 )
 from l4gm.model.hull import visual_hull
-from l4gm.model.inputs import NetworkInput, network_input
+from l4gm.model.inputs import NetworkInput, motion_since, network_input
 from l4gm.model.unet import UNet
 
 
@@ -73,6 +73,7 @@ class L4GM(nn.Module):
         present: Tensor | None = None,
         *,
         alpha: Tensor | None = None,
+        first: Tensor | None = None,
         input_size: int | None = None,
     ) -> Gaussians:
         """Reconstruct.
@@ -86,6 +87,8 @@ class L4GM(nn.Module):
             alpha: [B, T, V, H, W] in [0, 1], how much of each pixel of the images the object
                 covers; None: not known, and guessed from what is not white. Networks with the "ray"
                 head use it, the released ones do not.
+            first: [B, 3, H, W], the video's picture of the moment at which views 1.. were taken, if
+                that is not the first of the T; only networks with `motion_channels` look at it.
             input_size: work at this size (a multiple of `config.size_multiple`) instead of
                 `config.input_size`; training starts at half size.
 
@@ -95,7 +98,9 @@ class L4GM(nn.Module):
         Raises:
             ValueError: if shapes do not fit together or the size is not possible.
         """
-        inputs = self.prepare(images, cameras, present, alpha=alpha, input_size=input_size)
+        inputs = self.prepare(
+            images, cameras, present, alpha=alpha, first=first, input_size=input_size
+        )
         batch, frames, views = images.shape[:3]
         features = self.features(inputs, frames, views)
         with torch.autocast(features.device.type, enabled=False):
@@ -111,6 +116,7 @@ class L4GM(nn.Module):
         present: Tensor | None = None,
         *,
         alpha: Tensor | None = None,
+        first: Tensor | None = None,
         input_size: int | None = None,
     ) -> NetworkInput:
         """The 9 input channels; arguments as in `forward`."""
@@ -122,11 +128,14 @@ class L4GM(nn.Module):
         # Rays are geometry: half precision would move splats by pixels.
         with torch.autocast(images.device.type, enabled=False):
             inputs = network_input(images, cameras, present, size, alpha)
-            if self.config.ray_start == "middle":
-                return inputs
             splat_size = size // self.config.pixels_per_splat
-            hull = visual_hull(inputs.alpha, inputs.present, inputs.cameras, splat_size)
-            return replace(inputs, hull=hull)
+            if self.config.ray_start == "hull":
+                hull = visual_hull(inputs.alpha, inputs.present, inputs.cameras, splat_size)
+                inputs = replace(inputs, hull=hull)
+            if self.config.motion_channels:
+                colors = inputs.colors.unflatten(0, images.shape[:3])
+                inputs = replace(inputs, motion=motion_since(colors, first, splat_size))
+            return inputs
 
     def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:
         """[B T V, 14, h, w], before activation."""
@@ -137,9 +146,8 @@ class L4GM(nn.Module):
             codes = codes.expand(maps // (num_frames * num_views), num_frames, num_views, -1)
             codes = codes.flatten(0, 2)
         dtype = self.conv.weight.dtype
-        hull = None
-        if self.config.hull_channels:
-            assert inputs.hull is not None
-            hull = inputs.hull.channels().to(dtype)
+        extra = inputs.extra_channels(self.config)
+        if extra is not None:
+            extra = extra.to(dtype)
         grid = Grid(num_frames, num_views, codes)
-        return self.conv(self.unet(inputs.channels.to(dtype), grid, hull))
+        return self.conv(self.unet(inputs.channels.to(dtype), grid, extra))

@@ -19,6 +19,7 @@ from l4gm.model.convolution import Conv3x3, PointwiseConv2d, UpsampleConv2d
 from l4gm.model.hull import NUM_HULL_CHANNELS
 
 NUM_INPUT_CHANNELS = 9
+NUM_MOTION_CHANNELS = 3
 
 # Size of an outer block's feature map, over all maps that are worked on together: 16 maps of the
 # released network, 256 MB in float32.
@@ -161,6 +162,8 @@ class UNet(nn.Module):
         inputs = NUM_INPUT_CHANNELS * config.patch_size**2
         if config.hull_channels:
             inputs += NUM_HULL_CHANNELS
+        if config.motion_channels:
+            inputs += NUM_MOTION_CHANNELS
         self.conv_in = nn.Conv2d(inputs, channels, 3, padding=1)
         skips = [channels]
         self.down_blocks = nn.ModuleList()
@@ -186,18 +189,18 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
 
-    def forward(self, x: Tensor, grid: Grid, hull: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, grid: Grid, extra: Tensor | None = None) -> Tensor:
         """[B T V, 9, H, W] -> [B T V, out_channels, h, w].
 
-        `hull` is [B T V, NUM_HULL_CHANNELS, H / patch_size, W / patch_size] where it is wanted.
+        `extra` are the config's further input channels [B T V, C, H / patch_size, W / patch_size].
 
         The outer blocks, whose maps are the largest, do not attend: without gradients a long clip
         goes through them in groups of maps, so that memory is what the inner blocks need.
         """
         if self.patch_size > 1:
             x = F.pixel_unshuffle(x, self.patch_size)
-        if hull is not None:
-            x = torch.cat([x, hull], 1)
+        if extra is not None:
+            x = torch.cat([x, extra], 1)
         x = x.contiguous(memory_format=torch.channels_last)
         at_once = self._maps_at_once(x)
         entered = [self._enter(part, grid) for part in x.split(at_once)]

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.geometry.cameras import Cameras
+from l4gm.geometry.rays import pixel_rays
 from l4gm.train.augmentation import distort_grid, jitter_sides
 from l4gm.train.presets import Stage, TrainConfig
 
@@ -35,8 +37,9 @@ class Batch:
         cameras: [B, T, V], of the input views.
         target_image, target_alpha: [B, T, S, 3, H, W] and [B, T, S, 1, H, W], supervision.
         target_cameras: [B, T, S].
-        depth: [B, T, V, H, W] camera z of the surface at each time step, 0 where there is none; or
-            None, where the data has no depth.
+        surface: [B, T, V, H, W, 3] world position at each time step of what the input picture's
+            pixel shows, NaN where that is nothing or not known; or None, where the data has no
+            depth.
     """
 
     images: Tensor
@@ -46,7 +49,7 @@ class Batch:
     target_image: Tensor
     target_alpha: Tensor
     target_cameras: Cameras
-    depth: Tensor | None
+    surface: Tensor | None
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -75,7 +78,7 @@ class Batch:
             target_image=join("target_image"),
             target_alpha=join("target_alpha"),
             target_cameras=join_cameras("target_cameras"),
-            depth=None if any(sample.depth is None for sample in samples) else join("depth"),
+            surface=None if any(sample.surface is None for sample in samples) else join("surface"),
         )
 
 
@@ -114,12 +117,52 @@ def draw_present(
     return present
 
 
-def half_depth(clip: Clip) -> np.ndarray | None:
-    """The input views' depth [T, V, H, W] of a clip, to be kept, or None if it has none."""
+def without_free_depth(clip: Clip) -> Clip:
+    """A clip to be kept in memory: with the depth of the input views alone, in half precision."""
+    if clip.depth is None:
+        return clip
+    # Half precision holds a distance near 1.5 to 0.001, a tenth of a splat.
+    return replace(clip, depth=clip.depth[:, : clip.num_input_views].astype(np.float16))
+
+
+def points_at_depth(depth: NDArray[Any], cameras: Cameras) -> Tensor:
+    """World positions [T, V, H, W, 3] of what pixels show; NaN where they show nothing.
+
+    Args:
+        depth: [T, V, H, W] camera z, 0 where there is nothing.
+        cameras: [V].
+    """
+    origins, directions = pixel_rays(cameras)
+    forward = cameras.world_from_camera[:, None, None, :3, 2]
+    z = torch.from_numpy(depth).float()[..., None]
+    points = origins + directions * z / (directions * forward).sum(-1, keepdim=True)
+    return torch.where(z > 0, points, torch.nan)
+
+
+def surface_points(clip: Clip, frames: slice, sides_move: bool) -> Tensor | None:
+    """`Batch.surface` of some frames of a clip, whose views 1.. are those of the first of them.
+
+    What such an old view shows has moved since. Where that is not known it says nothing of later
+    times; for networks that cannot follow (`sides_move` false) it is the surface behind the pixel.
+
+    Args:
+        clip: of which the input views' depth is known, or there is no surface.
+        frames: consecutive ones.
+        sides_move: the network can move what an old view shows.
+
+    Returns:
+        [T, V, H, W, 3], or None.
+    """
     if clip.depth is None:
         return None
-    # Half precision holds a distance near 1.5 to 0.001, a tenth of a splat.
-    return clip.depth[:, : clip.num_input_views].astype(np.float16)
+    views = clip.num_input_views
+    points = points_at_depth(clip.depth[frames, :views], clip.cameras[:views])
+    if sides_move:
+        if clip.tracks is not None and frames.start == 0:
+            points[1:, 1:] = torch.from_numpy(clip.tracks[frames])[1:, 1:].float()
+        else:
+            points[1:, 1:] = torch.nan
+    return points
 
 
 def is_alpha_told(config: TrainConfig, stage_index: int, step: int) -> bool:
@@ -141,18 +184,18 @@ class BatchSampler:
             num_frames=config.frames_per_clip if self.stage.keep_clips else self.stage.num_frames,
             fps=self.stage.fps or config.fps,
             num_supervision_views=config.num_supervision_views,
+            tracks=config.model.ray_offset and self.stage.num_frames > 1,
         )
-        self._kept: dict[int, tuple[Clip, np.ndarray | None]] = {}
+        self._kept: dict[int, Clip] = {}
 
-    def clip(self, index: int) -> tuple[Clip, np.ndarray | None]:
-        """Clip of this index, rendered once, and its input views' depth [T, V, H, W]."""
+    def clip(self, index: int) -> Clip:
+        """Clip of this index, rendered once."""
         if index in self._kept:
             return self._kept[index]
-        clip = self.source.clip(index, self.request)
-        found = replace(clip, depth=None), half_depth(clip)
+        clip = without_free_depth(self.source.clip(index, self.request))
         if self.stage.keep_clips:
-            self._kept[index] = found
-        return found
+            self._kept[index] = clip
+        return clip
 
     def batch(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
         """The batch of this step of the stage, or one of the equal parts it is dealt out in."""
@@ -162,7 +205,7 @@ class BatchSampler:
     def _sample(self, step: int, number: int) -> Batch:
         stage = self.stage
         generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
-        clip, depth = self.clip(int(generator.integers(0, stage.num_clips)))
+        clip = self.clip(int(generator.integers(0, stage.num_clips)))
         start = int(generator.integers(0, clip.images.shape[0] - stage.num_frames + 1))
         frames = slice(start, start + stage.num_frames)
         views = clip.num_input_views
@@ -186,7 +229,7 @@ class BatchSampler:
             target_image=color[:, views:],
             target_alpha=alpha[:, views:],
             target_cameras=over_time(clip.cameras[views:], stage.num_frames),
-            depth=None if depth is None else torch.from_numpy(depth[frames]).float(),
+            surface=surface_points(clip, frames, self.config.model.ray_offset),
         )
 
 

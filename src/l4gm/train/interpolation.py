@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,11 +35,12 @@ from l4gm.train.batches import (
     Batch,
     copy_first_frame_views,
     draw_present,
-    half_depth,
     is_alpha_told,
     on_white,
     over_time,
+    points_at_depth,
     with_alpha,
+    without_free_depth,
 )
 from l4gm.train.presets import Stage, TrainConfig
 
@@ -88,7 +90,7 @@ class PairClip:
     true_sides: Tensor
     drawn_sides: Tensor
     supervision: NDArray[np.uint8]
-    depth: NDArray[np.float16] | None
+    depth: NDArray[Any] | None
     cameras: Cameras
 
 
@@ -149,7 +151,7 @@ class PairSampler:
             true_sides=_to_bytes(ends[:, 1:]),
             drawn_sides=_to_bytes(drawn),
             supervision=clip.images[:, views:].copy(),
-            depth=half_depth(clip),
+            depth=without_free_depth(clip).depth,
             cameras=clip.cameras,
         )
 
@@ -176,6 +178,9 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: boo
     color, alpha = on_white(torch.from_numpy(clip.supervision[frames]))
     steps, views = images.shape[:2]
     cameras = over_time(clip.cameras, steps)
+    surface = None
+    if clip.depth is not None:
+        surface = points_at_depth(clip.depth[frames], clip.cameras[:views])
     return Batch(
         images=images[:, :, :3],
         alpha=images[:, :, 3] if is_alpha_told else None,
@@ -184,7 +189,7 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: boo
         target_image=color,
         target_alpha=alpha,
         target_cameras=cameras[:, views:],
-        depth=None if clip.depth is None else torch.from_numpy(clip.depth[frames]).float(),
+        surface=surface,
     )
 
 

@@ -1,4 +1,4 @@
-"""Training losses (paper section 4.3), and the depth term that makes small networks learn."""
+"""Training losses (paper section 4.3), and the surface term that makes small networks learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
-from l4gm.geometry.cameras import Cameras
 from l4gm.perceptual.lpips import Lpips, load_lpips
 from l4gm.perceptual.published import MissingWeightsError
 from l4gm.splat.render import RenderOutput
@@ -40,34 +39,36 @@ def ssim(prediction: Tensor, target: Tensor, window: int = 7) -> Tensor:
     return similarity.mean()
 
 
-def pool_depth(depth: Tensor, size: int) -> Tensor:
-    """Mean of the valid depths in each cell. [..., H, W] -> [..., size, size]; 0 where none is."""
-    factor = depth.shape[-1] // size
-    cells = depth.reshape(*depth.shape[:-2], size, factor, size, factor)
-    valid = (cells > 0).float()
-    return (cells * valid).sum((-3, -1)) / valid.sum((-3, -1)).clamp(min=1)
+def pool_points(points: Tensor, size: int) -> Tensor:
+    """Mean of the known points in each cell.
+
+    Args:
+        points: [..., H, W, 3], NaN where unknown.
+
+    Returns:
+        [..., size, size, 3]; NaN where none is known.
+    """
+    factor = points.shape[-2] // size
+    cells = points.reshape(*points.shape[:-3], size, factor, size, factor, 3)
+    return cells.nanmean((-4, -2))
 
 
-def depth_error(gaussians: Gaussians, cameras: Cameras, depth: Tensor) -> Tensor:
-    """Mean |camera z of a splat - camera z of the surface its pixel sees| over object pixels.
+def surface_error(gaussians: Gaussians, surface: Tensor) -> Tensor:
+    """Mean distance of a splat from the surface point that its pixel shows, over object pixels.
 
     Averaged within each sample, then over samples, so that parts of a batch can be averaged.
 
     Args:
         gaussians: [B, T, N], pixel-aligned, view-major.
-        cameras: [B, T, V] of the input views.
-        depth: [B, T, V, H, W], 0 where there is no surface.
+        surface: [B, T, V, H, W, 3] world, NaN where there is no surface.
     """
-    batch, num_frames, num_views = depth.shape[:3]
-    means = gaussians.means.reshape(batch, num_frames, num_views, -1, 3)
-    pose = cameras.world_from_camera
-    offset = means - pose[..., None, :3, 3]
-    z = (offset * pose[..., None, :3, 2]).sum(-1)
-    size = round(z.shape[-1] ** 0.5)
-    truth = pool_depth(depth, size).flatten(-2)
-    on_object = (truth > 0).float()
-    errors = ((z - truth).abs() * on_object).sum((1, 2, 3))
-    return (errors / on_object.sum((1, 2, 3)).clamp(min=1)).mean()
+    size = round((gaussians.means.shape[2] / surface.shape[2]) ** 0.5)
+    truth = pool_points(surface, size).flatten(2, 4)
+    known = truth.isfinite().all(-1)
+    offset = torch.where(known[..., None], gaussians.means - truth.nan_to_num(), 0)
+    # The root's slope is infinite at 0.
+    distance = (offset.square().sum(-1) + 1e-12).sqrt() * known
+    return (distance.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
 
 
 def perceptual_error(lpips: Lpips, prediction: Tensor, target: Tensor) -> Tensor:
@@ -108,16 +109,16 @@ class Objective:
     def __call__(
         self, stage: Stage, batch: Batch, gaussians: Gaussians, out: RenderOutput
     ) -> dict[str, Tensor]:
-        """The terms (paper section 4.3, and depth) and their weighted sum under the key "loss"."""
+        """The terms (paper 4.3, and surface) and their weighted sum under the key "loss"."""
         config = self.config
         terms = {
             "rgb": F.mse_loss(out.image, batch.target_image),
             "alpha": F.mse_loss(out.alpha, batch.target_alpha),
         }
         total = terms["rgb"] + config.alpha_weight * terms["alpha"]
-        if stage.depth_weight and batch.depth is not None:
-            terms["depth"] = depth_error(gaussians, batch.cameras, batch.depth)
-            total = total + stage.depth_weight * terms["depth"]
+        if stage.surface_weight and batch.surface is not None:
+            terms["surface"] = surface_error(gaussians, batch.surface)
+            total = total + stage.surface_weight * terms["surface"]
         structure_weight = config.structure_weight
         if config.perceptual_weight and self.lpips is not None:
             terms["lpips"] = perceptual_error(self.lpips, out.image, batch.target_image)

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from l4gm.model.attention import GridAttention
 from l4gm.model.unet import ResidualBlock
+from l4gm.train.muon import Muon
 from l4gm.train.presets import Stage, TrainConfig
 from l4gm.train.processes import whole
 
@@ -43,8 +44,12 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; vectors (biases, norms) are not decayed."""
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW or Muon; vectors (biases, norms) are not decayed."""
+    if config.optimizer == "muon":
+        inner = {name: p for name, p in model.named_parameters() if _is_inner(name, p)}
+        others = [p for name, p in model.named_parameters() if name not in inner]
+        return Muon(inner.values(), others, betas=config.betas, weight_decay=config.weight_decay)
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [
@@ -52,6 +57,13 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": plain, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=1.0, betas=config.betas, foreach=True)
+
+
+def _is_inner(name: str, weights: nn.Parameter) -> bool:
+    """Whether a weight is a matrix between features, which Muon is for: not the first layer, not
+    the last ones, not the one that takes places and views."""
+    outer = ("unet.conv_in.", "unet.conv_out.", "conv.")
+    return weights.ndim >= 2 and not name.startswith(outer) and ".code." not in name
 
 
 @torch.no_grad()

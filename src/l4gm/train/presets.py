@@ -11,6 +11,7 @@ from l4gm.model.config import L4GMConfig
 Network = Literal["reconstruction", "interpolation"]
 Schedule = Literal["cosine", "one cycle"]
 Precision = Literal["float32", "bfloat16"]
+Optimizer = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,8 @@ class Stage:
         learning_rate: peak.
         warmup_steps: until the peak.
         schedule: "cosine" or "one cycle" (the paper's), see `learning_rate_factor`.
-        depth_weight: weight of the L1 loss on depth; without effect on data that has none.
+        surface_weight: weight of the distance of splats from the surface that their pixel shows;
+            without effect on data that has no depth.
         num_clips: how many different clips the stage draws from.
         keep_clips: hold them in memory; for data that is rendered or decoded slowly.
         missing_view_probability: share of the clips from which views 1..3 are withheld.
@@ -41,7 +43,7 @@ class Stage:
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     schedule: Schedule = "cosine"
-    depth_weight: float = 1.0
+    surface_weight: float = 1.0
     num_clips: int = 2000
     keep_clips: bool = True
     missing_view_probability: float = 0.5
@@ -71,6 +73,8 @@ class TrainConfig:
             distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
             splats on wrong rays, so jitter is for the "xyz" head.
         precision: of the network's arithmetic; weights, splatting and losses are always float32.
+        optimizer: "adamw" (the paper's), or "muon", from which small networks learn more per step;
+            it wants whole weights, so it is not for sharded training.
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
 
@@ -91,6 +95,7 @@ class TrainConfig:
     distortion_probability: float = 0.0
     jitter_probability: float = 0.0
     precision: Precision = "float32"
+    optimizer: Optimizer = "adamw"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
@@ -177,7 +182,7 @@ def tiny_preset() -> TrainConfig:
         ),
         stages=(
             Stage(steps=2000, size_px=32, learning_rate=2e-3, missing_view_probability=0.4),
-            Stage(steps=800, size_px=64, depth_weight=0.5),
+            Stage(steps=800, size_px=64, surface_weight=0.5),
             Stage(
                 steps=300,
                 warmup_steps=30,
@@ -185,7 +190,7 @@ def tiny_preset() -> TrainConfig:
                 num_frames=4,
                 batch_size=1,
                 learning_rate=7e-4,
-                depth_weight=0.5,
+                surface_weight=0.5,
                 num_clips=1000,
             ),
         ),
@@ -199,7 +204,7 @@ def mini_preset() -> TrainConfig:
     second lets the given side views of the first frame grow as old as in eight frames at 8.
     """
     half = Stage(steps=3000, size_px=64, learning_rate=2e-3, missing_view_probability=0.4)
-    full = Stage(steps=1200, size_px=128, depth_weight=0.5)
+    full = Stage(steps=1200, size_px=128, surface_weight=0.5)
     clips = Stage(
         steps=300,
         warmup_steps=30,
@@ -207,9 +212,9 @@ def mini_preset() -> TrainConfig:
         num_frames=4,
         batch_size=1,
         learning_rate=7e-4,
-        depth_weight=0.5,
+        surface_weight=0.5,
     )
-    fresh = replace(clips, steps=130, warmup_steps=10, learning_rate=3e-4, depth_weight=0.25)
+    fresh = replace(clips, steps=130, warmup_steps=10, learning_rate=3e-4, surface_weight=0.25)
     slow = replace(clips, warmup_steps=50, missing_view_probability=0.4, fps=4.0)
     small = replace(half, warmup_steps=50, learning_rate=1.5e-3, fps=4.0)
     return TrainConfig(
@@ -248,7 +253,7 @@ def mini_interpolation_preset() -> TrainConfig:
                 num_frames=4,
                 batch_size=1,
                 learning_rate=7e-4,
-                depth_weight=0.25,
+                surface_weight=0.25,
                 num_clips=450,
             ),
         ),
@@ -279,7 +284,7 @@ def big_preset() -> TrainConfig:
         learning_rate=4e-4,
         warmup_steps=3000,
         schedule="one cycle",
-        depth_weight=0.0,
+        surface_weight=0.0,
         num_clips=1_000_000,
         keep_clips=False,
         missing_view_probability=0.0,
