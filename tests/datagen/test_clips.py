@@ -219,3 +219,20 @@ def test_contact_sheet():
     assert (tiles < 200).any((2, 3, 4)).all()
     again = contact_sheet(ProceduralClips(), 1, 1, size_px=32, num_frames=2, first_index=4)
     np.testing.assert_array_equal(again, sheet[32:, 64:128])
+
+
+def test_tracks_follow_the_surface(folder):
+    """The triangles grow along y: what a pixel shows stays above the same x and z."""
+    source = ModelClips([folder / "b.glb"], seed=3)
+    asked = ClipRequest(size_px=24, num_frames=3, num_supervision_views=1, fps=3.0, tracks=True)
+    clip = source.clip(0, asked)
+    tracks = clip.tracks.astype(np.float32)
+    assert tracks.shape == (3, 4, 24, 24, 3)
+    shown = np.isfinite(tracks[0, ..., 0])
+    assert (np.isfinite(tracks).all(-1) == shown).all()
+    assert (shown == (clip.depth[0, :4] > 0)).mean() > 0.97
+    np.testing.assert_allclose(
+        tracks[1:, shown][..., [0, 2]], tracks[:2, shown][..., [0, 2]], atol=2e-3
+    )
+    assert np.abs(tracks[1:, shown][..., 1] - tracks[:2, shown][..., 1]).max() > 0.02
+    assert source.clip(0, SMALL).tracks is None

@@ -41,6 +41,8 @@ BUNDLED_SHAPE = replace(
     up_attention=(True, True, False),
     ray_start="hull",
     hull_channels=True,
+    motion_channels=True,
+    ray_offset=True,
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l4gm.geometry.rays import plucker_embedding
-from l4gm.model.inputs import network_input
+from l4gm.model.inputs import motion_since, network_input
 
 
 def test_colours_are_normalised_and_rays_follow(pictures, ring):
@@ -77,3 +77,26 @@ def test_shapes_that_do_not_fit_are_named(pictures, ring, wrong):
         present = present[:3]
     with pytest.raises(ValueError, match=wrong):
         network_input(images, cameras, present, 16)
+
+
+def test_motion_is_the_front_views_change_since_the_side_views_were_taken(pictures):
+    colors = pictures(batch=2, frames=3, size=8)
+    motion = motion_since(colors, None, 4).unflatten(0, (2, 3, 4))
+    assert motion.shape == (2, 3, 4, 3, 4, 4)
+    assert (motion[:, :, 1:] == 0).all()
+    assert (motion[:, 0] == 0).all()
+    change = colors[1, 2, 0] - colors[1, 0, 0]
+    expected = change.unflatten(1, (4, 2)).unflatten(3, (4, 2)).mean((2, 4))
+    torch.testing.assert_close(motion[1, 2, 0], expected)
+
+
+def test_motion_since_an_earlier_picture_of_any_size(pictures):
+    colors = pictures(batch=1, frames=2, size=8)
+    earlier = colors[:, 1, 0]
+    motion = motion_since(colors, earlier, 4).unflatten(0, (1, 2, 4))
+    assert (motion[:, 1] == 0).all()
+    torch.testing.assert_close(
+        motion[:, 0], -motion_since(colors, None, 4).unflatten(0, (1, 2, 4))[:, 1]
+    )
+    flat = torch.full((1, 3, 32, 32), 0.25)
+    assert motion_since(torch.full_like(colors, 0.25), flat, 4).abs().max() < 1e-6

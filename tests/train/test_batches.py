@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from l4gm.data.clip import Clip
+from l4gm.data.clip import Clip, ClipRequest
+from l4gm.datagen.clips import ProceduralClips
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.train.batches import (
     BatchSampler,
@@ -12,6 +13,7 @@ from l4gm.train.batches import (
     draw_present,
     is_alpha_told,
     on_white,
+    surface_points,
 )
 from l4gm.train.presets import debug_preset, position_after
 
@@ -176,3 +178,57 @@ def test_the_stated_share_of_the_steps_is_not_told_alpha(discs):
     ]
     shares = [told[np.array(picks) == pick].mean() for pick in range(4)]
     assert max(shares) - min(shares) < 0.12
+
+
+@pytest.fixture(scope="module")
+def tracked():
+    """A procedural object that moves, and where what its views show goes."""
+    return ProceduralClips().clip(3, ClipRequest(size_px=32, num_frames=3, fps=2.0, tracks=True))
+
+
+def test_old_side_views_are_followed_where_the_network_can(tracked):
+    surface = surface_points(tracked, slice(0, 3), sides_move=True)
+    assert surface.shape == (3, 4, 32, 32, 3)
+    tracks = torch.from_numpy(tracked.tracks).float()
+    torch.testing.assert_close(surface[1:, 1:], tracks[1:, 1:], equal_nan=True)
+    # In the first frame both say the same, but for the outline and for half precision.
+    both = surface[0].isfinite() & tracks[0].isfinite()
+    assert both[..., 0].sum() > 0.9 * tracks[0, ..., 0].isfinite().sum()
+    assert (surface[0] - tracks[0])[both].abs().median() < 2e-3
+    # The front view moves: its pixels show another surface at every time.
+    shown = torch.from_numpy(tracked.depth[:, 0]) > 0
+    assert torch.equal(surface[:, 0].isfinite().all(-1), shown)
+
+
+def test_points_at_depth_project_to_their_pixels(tracked):
+    surface = surface_points(tracked, slice(1, 2), sides_move=False)[0]
+    for view in range(4):
+        camera = tracked.cameras[view]
+        pose, matrix = camera.camera_from_world, camera.intrinsics
+        seen = torch.from_numpy(tracked.depth[1, view]) > 0
+        points = surface[view][seen] @ pose[:3, :3].T + pose[:3, 3]
+        places = (points @ matrix.T)[:, :2] / points[:, 2:]
+        rows, columns = seen.nonzero().unbind(1)
+        expected = torch.stack([columns, rows], 1) + 0.5
+        torch.testing.assert_close(places, expected, atol=1e-3, rtol=0)
+
+
+def test_where_old_views_are_not_followed_they_say_nothing_of_later_times(tracked):
+    late = surface_points(tracked, slice(1, 3), sides_move=True)
+    assert late[0].isfinite().any((1, 2, 3)).all()
+    assert late[1, 0].isfinite().any()
+    assert late[1, 1:].isnan().all()
+    untracked = dataclasses.replace(tracked, tracks=None)
+    assert surface_points(untracked, slice(0, 3), sides_move=True)[1:, 1:].isnan().all()
+    assert surface_points(dataclasses.replace(tracked, depth=None), slice(0, 3), True) is None
+
+
+def test_tracks_are_asked_for_where_the_network_follows_them():
+    config = debug_preset()
+    follows = dataclasses.replace(config.model, ray_offset=True)
+    config = dataclasses.replace(config, model=follows)
+    source = ProceduralClips()
+    assert not BatchSampler(config, 0, source).request.tracks  # T = 1: nothing gets old
+    sampler = BatchSampler(config, 1, source)
+    assert sampler.request.tracks
+    assert sampler.batch(0).surface[:, 1, 1:].isfinite().any()
