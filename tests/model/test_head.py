@@ -128,13 +128,11 @@ def test_offsets_move_splats_along_their_pictures_axes(ray_input, own_config, ri
     config = replace(own_config, ray_offset=True)
     features = features_for(config)
     plain = gaussians_on_rays(features, ray_input, config)
-    torch.testing.assert_close(
-        plain.means, gaussians_on_rays(features, ray_input, own_config).means
-    )
+    without = gaussians_on_rays(features, ray_input, own_config)
+    torch.testing.assert_close(plain.means, without.means)
     features[..., 1], features[..., 2] = 0.3, -0.2
-    moved = (gaussians_on_rays(features, ray_input, config).means - plain.means).unflatten(
-        2, (4, -1)
-    )
+    moved = gaussians_on_rays(features, ray_input, config).means - plain.means
+    moved = moved.unflatten(2, (4, -1))
     right, down = ring().world_from_camera[:, :3, :2].unbind(-1)
     expected = 0.5 * (math.tanh(0.3) * right - math.tanh(0.2) * down)
     torch.testing.assert_close(moved, expected[:, None].expand_as(moved), atol=1e-6, rtol=1e-5)

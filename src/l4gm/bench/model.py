@@ -18,8 +18,8 @@ from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.allocator import keep_large_buffers
 from l4gm.model.attention import Grid
 from l4gm.model.config import L4GMConfig
-from l4gm.model.hull import NUM_HULL_CHANNELS
 from l4gm.model.l4gm import L4GM
+from l4gm.model.unet import num_extra_channels
 
 NUM_VIEWS = 4
 
@@ -39,11 +39,11 @@ def forward_flops(config: L4GMConfig, num_frames: int) -> int:
         model = L4GM(config)
         maps = torch.empty(num_frames * NUM_VIEWS, 9, config.input_size, config.input_size)
         codes = torch.empty(len(maps), 4) if config.attention_codes else None
-        hull = None
-        if config.hull_channels:
-            hull = torch.empty(len(maps), NUM_HULL_CHANNELS, config.splat_size, config.splat_size)
+        extra = None
+        if count := num_extra_channels(config):
+            extra = torch.empty(len(maps), count, config.splat_size, config.splat_size)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model.conv(model.unet(maps, Grid(num_frames, NUM_VIEWS, codes), hull))
+        model.conv(model.unet(maps, Grid(num_frames, NUM_VIEWS, codes), extra))
     return counter.get_total_flops()
 
 

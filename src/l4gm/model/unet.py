@@ -26,6 +26,12 @@ NUM_MOTION_CHANNELS = 3
 MAX_OUTER_NUMBERS = 1 << 26
 
 
+def num_extra_channels(config: L4GMConfig) -> int:
+    """Input channels beyond the 9, on the grid of the splats."""
+    hull = NUM_HULL_CHANNELS if config.hull_channels else 0
+    return hull + (NUM_MOTION_CHANNELS if config.motion_channels else 0)
+
+
 class ResidualBlock(nn.Module):
     """(norm, SiLU, 3x3 convolution) twice, plus a shortcut."""
 
@@ -159,11 +165,7 @@ class UNet(nn.Module):
         super().__init__()
         self.patch_size = config.patch_size
         channels = config.down_channels[0]
-        inputs = NUM_INPUT_CHANNELS * config.patch_size**2
-        if config.hull_channels:
-            inputs += NUM_HULL_CHANNELS
-        if config.motion_channels:
-            inputs += NUM_MOTION_CHANNELS
+        inputs = NUM_INPUT_CHANNELS * config.patch_size**2 + num_extra_channels(config)
         self.conv_in = nn.Conv2d(inputs, channels, 3, padding=1)
         skips = [channels]
         self.down_blocks = nn.ModuleList()
