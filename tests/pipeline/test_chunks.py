@@ -171,3 +171,20 @@ def rigless(images):
         torch.ones(lead),
         torch.ones(*lead, 3),
     )
+
+
+def test_networks_are_told_what_the_video_showed_when_kept_views_were_taken(network, rig, numbered):
+    """Kept views belong to the first chunk's first frame, renewed ones to each chunk's own."""
+    told = []
+
+    def listening(images, cameras, present=None, *, first=None):
+        told.append(first)
+        return network(images, cameras, present)
+
+    kept = ChunkState(views=torch.full((4, 3, 2, 2), 0.5), keep=True)
+    list(reconstruct_chunks(listening, rig, kept, numbered(9), 4))
+    assert len(told) == 3
+    assert all(torch.equal(first, kept.views[:1]) for first in told)
+    told.clear()
+    list(reconstruct_chunks(listening, rig, first_state(), numbered(9), 4))
+    assert told == [None] * 3

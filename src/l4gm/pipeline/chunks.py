@@ -37,21 +37,28 @@ class Reconstruct(Protocol):
         /,
         *,
         alpha: Tensor | None = None,
+        first: Tensor | None = None,
     ) -> Gaussians:
         """images [B, T, V, 3, H, W], cameras [V], present [B, V] bool -> Gaussians [B, T, N].
 
-        `alpha` [B, T, V, H, W] is given where it is known.
+        `alpha` [B, T, V, H, W] is given where it is known; `first` [B, 3, H, W] where views 1.. are
+        not of the first of the T moments: view 0 of theirs.
         """
         ...
 
 
 def run_network(
-    reconstruct: Reconstruct, pictures: Tensor, cameras: Cameras, present: Tensor | None
+    reconstruct: Reconstruct,
+    pictures: Tensor,
+    cameras: Cameras,
+    present: Tensor | None,
+    first: Tensor | None = None,
 ) -> Gaussians:
     """Call a network with pictures [B, T, V, 3 or 4, S, S]; the fourth channel is alpha."""
-    if pictures.shape[-3] != 4:
-        return reconstruct(pictures, cameras, present)
-    return reconstruct(pictures[:, :, :, :3], cameras, present, alpha=pictures[:, :, :, 3])
+    known = {} if first is None else {"first": first}
+    if pictures.shape[-3] == 4:
+        known["alpha"] = pictures[:, :, :, 3]
+    return reconstruct(pictures[:, :, :, :3], cameras, present, **known)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class ChunkState:
     """What one chunk hands to the next.
 
     Args:
-        views: [4, 3, S, S] canonical pictures; view 0 is not looked at.
+        views: [4, 3, S, S] canonical pictures of one moment. View 0 is the video's own; where `keep`
+            is set, networks may compare with it.
         present: [4] bool, which views are known; None for all.
         continues: the next chunk begins with a frame that was already reconstructed.
         keep: hand `views` and `present` on as they are, instead of drawing new views.
@@ -103,7 +111,9 @@ def reconstruct_together(
 ) -> list[tuple[Gaussians, ChunkState]]:
     """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
     images = torch.stack([_network_images(*each, chunk_frames) for each in inputs])
-    gaussians = run_network(reconstruct, images, rig.cameras(), _network_present(inputs))
+    gaussians = run_network(
+        reconstruct, images, rig.cameras(), _network_present(inputs), _network_first(inputs)
+    )
     results = []
     for index, (state, frames) in enumerate(inputs):
         # A clone, so that no clip keeps all of them in memory.
@@ -141,6 +151,16 @@ def _network_present(inputs: Sequence[ChunkInput]) -> Tensor | None:
             for state, _ in inputs
         ]
     )
+
+
+def _network_first(inputs: Sequence[ChunkInput]) -> Tensor | None:
+    """[B, 3, S, S], what the videos showed when the side views were taken.
+
+    None when that is each chunk's first frame: views that are renewed belong to it.
+    """
+    if not any(state.keep for state, _ in inputs):
+        return None
+    return torch.stack([(state.views if state.keep else frames)[0, :3] for state, frames in inputs])
 
 
 Step = Callable[
