@@ -57,7 +57,7 @@ def test_a_sample_is_a_pair_with_blends_between_and_the_truth_of_all_four_steps(
         torch.testing.assert_close(codes(batch.target_image, 2)[0, 1], torch.arange(4.0, 8.0))
         assert batch.present.all()
         assert batch.target_cameras.shape == batch.target_image.shape[:3]
-        assert batch.depth.shape == (2, 4, 4, 32, 32)
+        assert batch.surface.shape == (2, 4, 4, 32, 32, 3)
     assert starts == {0, 3}
 
 

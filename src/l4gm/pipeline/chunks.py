@@ -66,8 +66,8 @@ class ChunkState:
     """What one chunk hands to the next.
 
     Args:
-        views: [4, 3, S, S] canonical pictures of one moment. View 0 is the video's own; where `keep`
-            is set, networks may compare with it.
+        views: [4, 3, S, S] canonical pictures of one moment. Of view 0 no more is used than, where
+            `keep` is set, what the video showed then.
         present: [4] bool, which views are known; None for all.
         continues: the next chunk begins with a frame that was already reconstructed.
         keep: hand `views` and `present` on as they are, instead of drawing new views.

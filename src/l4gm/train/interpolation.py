@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -217,16 +218,7 @@ def interpolate_clip(
     rig = InputRig(size=ends.shape[-1], device=given.device)
     sides = draw_sides(given, rig.size)
 
-    def network(
-        images: Tensor,
-        cameras: Cameras,
-        known: Tensor | None = None,
-        /,
-        *,
-        alpha: Tensor | None = None,
-    ) -> Gaussians:
-        return model(images, cameras, known, alpha=alpha, input_size=rig.size)
-
+    network = partial(model, input_size=rig.size)
     seen = torch.cat([ends[:, :1].to(sides), sides], 1)
     steps = interpolate_pairs(network, rig, seen, pairs_per_batch=1)
     free = clip.cameras[views:].to(given.device)
