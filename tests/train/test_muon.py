@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
 from l4gm.train.muon import STEP_SIZE, Muon, orthogonalized
 from l4gm.train.optimization import make_optimizer
 from l4gm.train.presets import debug_preset
+from l4gm.train.processes import Alone
 
 
 @pytest.mark.parametrize("shape", [(6, 20), (20, 6), (8, 8)])
@@ -82,3 +84,12 @@ def test_a_resumed_run_with_muon_ends_bit_for_bit_as_one_that_was_not_stopped(st
     second.run()
     for name, weights in whole.model.state_dict().items():
         assert torch.equal(weights, second.model.state_dict()[name]), name
+
+
+def test_sharded_training_refuses_muon(start, tmp_path):
+    class Sharded(Alone):
+        shards = True
+
+    config = dataclasses.replace(debug_preset(), optimizer="muon")
+    with pytest.raises(InputError, match="whole weight matrices"):
+        start(tmp_path, config=config, processes=Sharded())
