@@ -245,6 +245,7 @@ class Laboratory:
             if step % every and step != variant.steps:
                 return
             steps.append(variant.steps_before + step)
+            assert isinstance(trainer.average, L4GM)
             for name, found in self.judge(trainer.average, variant).items():
                 for metric, value in found.items():
                     values.setdefault(name, {}).setdefault(metric, []).append(value)
@@ -261,7 +262,7 @@ class Laboratory:
         if variant.start is None:
             return None
         torch.manual_seed(seed)
-        fresh = L4GM(config.model).state_dict()
+        fresh = L4GM(config.gaussian_model).state_dict()
         return fresh | load_model(self.weights(variant.start, seed)).state_dict()
 
     @torch.inference_mode()

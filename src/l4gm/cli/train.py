@@ -29,6 +29,7 @@ l4gm train reconstruction --preset mini -o runs/mini --max-minutes 120
 l4gm train reconstruction --preset mini -o runs/mini --resume
 l4gm train reconstruction --preset mini -o runs/mixed --models my_glb_files/
 l4gm train interpolation --weights runs/mini/recon.safetensors -o runs/mini_interpolation
+l4gm train multiview --preset mini -o runs/views --models my_glb_files/
 l4gm train reconstruction --preset big --weights lgm.safetensors --skip-stages 1 -o runs/big
 accelerate launch -m l4gm train reconstruction --preset big -o runs/big    # several GPUs
 """
@@ -40,8 +41,9 @@ RECONSTRUCTION_NAME = "recon.safetensors"
 class Options(CommonOptions):
     """What to train, on what, for how long."""
 
-    network: tyro.conf.Positional[Literal["reconstruction", "interpolation"]]
-    """The network to train: frames to Gaussians, or the frames between frames."""
+    network: tyro.conf.Positional[Literal["reconstruction", "interpolation", "multiview"]]
+    """The network to train: frames to Gaussians, the frames between frames, or one picture to the
+    three views that it does not show."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
     preset: Literal["tiny", "mini", "big", "debug"] = "mini"
@@ -106,7 +108,8 @@ def run(options: Options) -> None:
         done = f"{trainer.step} of {trainer.config.total_steps} steps"
         print(f"{options.out}: stopped after {done}; --resume goes on")
     else:
-        print(f"{finished}: try it with l4gm reconstruct VIDEO --model {options.out}")
+        model = "--multiview" if options.network == "multiview" else "--model"
+        print(f"{finished}: try it with l4gm reconstruct VIDEO {model} {options.out}")
         print(f"{options.out / 'report.html'}: how the training went")
 
 
@@ -126,7 +129,7 @@ def _check(options: Options) -> None:
         raise InputError(
             "--weights with --resume: a run goes on from its own weights; leave one out"
         )
-    if options.network == "reconstruction" and options.true_views is not None:
+    if options.network != "interpolation" and options.true_views is not None:
         raise InputError("--true-views: only interpolation takes it; leave it out")
     if options.true_views is not None and not 0 <= options.true_views <= 1:
         raise UsageError(f"--true-views {options.true_views}: expected a share from 0 to 1")
@@ -146,7 +149,12 @@ def _start(options: Options) -> Trainer:
     from l4gm.train.starts import as_resumed, starting_weights, with_network_of
     from l4gm.train.trainer import RunOptions, Trainer
 
-    config = replace(PRESETS[options.network][options.preset](), seed=options.seed)
+    presets = PRESETS[options.network]
+    if options.preset not in presets:
+        raise UsageError(
+            f"--preset {options.preset}: {options.network} has {', '.join(presets)}"
+        )
+    config = replace(presets[options.preset](), seed=options.seed)
     if options.true_views is not None:
         config = replace(config, true_views_probability=options.true_views)
     try:
@@ -178,11 +186,13 @@ def _start(options: Options) -> Trainer:
 
 def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
-    from l4gm.train.tasks import InterpolationTask, ReconstructionTask
+    from l4gm.train.tasks import InterpolationTask, MultiViewTask, ReconstructionTask
 
     source, heldout = _source(options, "train"), _source(options, "heldout")
     if options.network == "reconstruction":
         return ReconstructionTask(config, source, heldout, options.validation_clips)
+    if options.network == "multiview":
+        return MultiViewTask(config, source, heldout, options.validation_clips)
     # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
     # is a whole model.
     kept = options.out / RECONSTRUCTION_NAME
@@ -192,7 +202,7 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
             with atomic_file(kept) as partial:
                 shutil.copyfile(options.weights, partial)
     processes.wait()
-    reconstruction = load_model(kept, config=config.model, device=processes.device)
+    reconstruction = load_model(kept, config=config.gaussian_model, device=processes.device)
     return InterpolationTask(config, source, reconstruction, heldout, options.validation_clips)
 
 

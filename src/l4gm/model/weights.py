@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
@@ -92,11 +92,12 @@ def initialize_from_lgm(model: L4GM, path: str | os.PathLike[str]) -> list[str]:
 
 
 def save_weights(
-    model: L4GM,
+    model: nn.Module,
     path: str | os.PathLike[str],
     *,
     half: bool = True,
     metadata: Mapping[str, str] | None = None,
+    config_key: str = CONFIG_KEY,
 ) -> None:
     """Write a network's weights with its config, whole or not at all.
 
@@ -104,6 +105,7 @@ def save_weights(
         path: the `.safetensors` file.
         half: as float16, which loads as float32 again; else as they are.
         metadata: further text by key to keep in the file.
+        config_key: under which the file carries the network's config.
 
     Raises:
         InputError: the file cannot be written.
@@ -120,7 +122,8 @@ def save_weights(
                 f"weight {name} holds NaN, infinity or values beyond float16; nothing was written"
             )
         tensors[name] = kept
-    described = {CONFIG_KEY: json.dumps(model.config.to_dict()), **(metadata or {})}
+    config: Any = model.config
+    described = {config_key: json.dumps(config.to_dict()), **(metadata or {})}
     with atomic_file(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt", **described})
 
@@ -206,7 +209,7 @@ def read_tensors(path: Path, device: str | torch.device = "cpu") -> dict[str, Te
     return tensors
 
 
-def model_shapes(model: L4GM) -> dict[str, tuple[int, ...]]:
+def model_shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Every name and shape of a network's state."""
     return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 

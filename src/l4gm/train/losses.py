@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 from l4gm.gaussians.types import Gaussians
 from l4gm.perceptual.lpips import Lpips, load_lpips
 from l4gm.perceptual.published import MissingWeightsError
-from l4gm.splat.render import RenderOutput
+from l4gm.splat.render import RenderOutput, render
 from l4gm.train.batches import Batch
 from l4gm.train.presets import Stage, TrainConfig
 
@@ -105,6 +106,24 @@ class Objective:
         except MissingWeightsError as problem:
             logger.warning("no LPIPS in the loss, 1 - SSIM takes its place: %s", problem)
             return Objective(config)
+
+    def of_network(
+        self, network: Callable[..., Gaussians], stage: Stage, batch: Batch
+    ) -> dict[str, Tensor]:
+        """The terms of what a network makes of a batch."""
+        gaussians = network(
+            batch.images,
+            batch.cameras,
+            batch.present,
+            alpha=batch.alpha,
+            input_size=stage.size_px,
+        )
+        # The renderer refuses what is not finite. Such a step has a loss that is not finite either,
+        # which skips it, and every process takes part in the backward pass all the same.
+        flaw = sum(values.detach().sum() for values in vars(gaussians).values()) * 0.0
+        gaussians = gaussians.map(torch.nan_to_num)
+        terms = self(stage, batch, gaussians, render(gaussians, batch.target_cameras))
+        return terms | {"loss": terms["loss"] + flaw}
 
     def __call__(
         self, stage: Stage, batch: Batch, gaussians: Gaussians, out: RenderOutput

@@ -13,9 +13,18 @@ from torch.utils.checkpoint import checkpoint
 
 from l4gm.model.attention import GridAttention
 from l4gm.model.unet import ResidualBlock
+from l4gm.multiview import unet_layers
 from l4gm.train.muon import Muon
 from l4gm.train.presets import Stage, TrainConfig
 from l4gm.train.processes import whole
+
+# What is computed again in the backward pass, to save memory.
+_CHECKPOINTED = (
+    ResidualBlock,
+    GridAttention,
+    unet_layers.ResidualBlock,
+    unet_layers.CrossViewTransformer,
+)
 
 # A step is skipped if its gradient is not finite, or its loss exceeds this many times the median of
 # the last losses; so many skipped in a row stop the run.
@@ -78,7 +87,7 @@ def checkpoint_activations(model: nn.Module) -> None:
     """Keep only the inputs of residual and attention blocks, and compute the rest again in the
     backward pass: a third more time for a fraction of the memory."""
     for block in model.modules():
-        if isinstance(block, ResidualBlock | GridAttention):
+        if isinstance(block, _CHECKPOINTED):
             block.forward = _checkpointed(block)  # type: ignore[method-assign]
 
 

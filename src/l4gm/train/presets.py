@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from l4gm.model.config import L4GMConfig
+from l4gm.multiview.side_views import SideViewConfig
 
-Network = Literal["reconstruction", "interpolation"]
+Network = Literal["reconstruction", "interpolation", "multiview"]
 Schedule = Literal["cosine", "one cycle"]
 Precision = Literal["float32", "bfloat16"]
 Optimizer = Literal["adamw", "muon"]
@@ -56,7 +57,7 @@ class TrainConfig:
 
     Args:
         model: the network.
-        network: which of the two it is.
+        network: which one it is.
         stages: run one after the other, each from the weights of the one before.
         video_only_share: of the clips from which views are withheld, the share that keeps the
             first view alone; the others lose each of the three views with probability 1/2.
@@ -78,7 +79,7 @@ class TrainConfig:
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
 
-    model: L4GMConfig
+    model: L4GMConfig | SideViewConfig
     stages: tuple[Stage, ...]
     network: Network = "reconstruction"
     seed: int = 0
@@ -108,8 +109,23 @@ class TrainConfig:
                 f"a stage wants {longest} frames but clips have frames_per_clip="
                 f"{self.frames_per_clip}"
             )
-        if self.jitter_probability and self.model.head == "ray":
+        wanted = SideViewConfig if self.network == "multiview" else L4GMConfig
+        if not isinstance(self.model, wanted):
+            raise ValueError(f"a {self.network} network has a {wanted.__name__}")
+        if self.jitter_probability and self.gaussian_model.head == "ray":
             raise ValueError("jitter_probability must be 0 for a network with a ray head")
+
+    @property
+    def gaussian_model(self) -> L4GMConfig:
+        """The config of a network that gives Gaussians."""
+        assert isinstance(self.model, L4GMConfig)
+        return self.model
+
+    @property
+    def view_model(self) -> SideViewConfig:
+        """The config of a network that gives views."""
+        assert isinstance(self.model, SideViewConfig)
+        return self.model
 
     @property
     def total_steps(self) -> int:
@@ -123,7 +139,8 @@ class TrainConfig:
     def from_dict(values: dict[str, Any]) -> TrainConfig:
         """Inverse of `to_dict`; unknown names raise TypeError."""
         values = dict(values)
-        values["model"] = L4GMConfig.from_dict(values["model"])
+        kind = SideViewConfig if values.get("network") == "multiview" else L4GMConfig
+        values["model"] = kind.from_dict(values["model"])
         values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         values["betas"] = tuple(values["betas"])
         return TrainConfig(**values)
@@ -316,6 +333,45 @@ def big_interpolation_preset() -> TrainConfig:
     )
 
 
+def mini_multiview_preset() -> TrainConfig:
+    """A small generator of views, in about an hour of a CPU core."""
+    half = Stage(steps=5000, size_px=64, batch_size=4, learning_rate=1e-3, num_clips=4000)
+    full = replace(half, steps=1500, size_px=128, batch_size=2, learning_rate=5e-4, num_clips=1500)
+    return TrainConfig(
+        model=SideViewConfig(),
+        network="multiview",
+        stages=(half, full),
+        frames_per_clip=4,
+        fps=2.0,
+    )
+
+
+def tiny_multiview_preset() -> TrainConfig:
+    """Half of `mini`, in some minutes of a core."""
+    mini = mini_multiview_preset()
+    model = replace(mini.view_model, size_px=64, model_channels=32, num_head_channels=32)
+    return replace(mini, model=model, stages=(replace(mini.stages[0], steps=2000, num_clips=1000),))
+
+
+def debug_multiview_preset() -> TrainConfig:
+    """As `debug_preset`, for the generator of views."""
+    model = SideViewConfig(
+        size_px=32,
+        model_channels=8,
+        channel_mult=(1, 2),
+        attention_resolutions=(2,),
+        num_head_channels=8,
+        norm_groups=4,
+    )
+    stage = Stage(steps=4, size_px=16, num_clips=4, warmup_steps=2)
+    return replace(
+        mini_multiview_preset(),
+        model=model,
+        stages=(stage, replace(stage, steps=3, size_px=32, batch_size=1)),
+        frames_per_clip=2,
+    )
+
+
 def without_stages(config: TrainConfig, count: int) -> TrainConfig:
     """Leave the first stages out, for weights that have learned them already.
 
@@ -380,5 +436,10 @@ PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
         "mini": mini_interpolation_preset,
         "big": big_interpolation_preset,
         "debug": debug_interpolation_preset,
+    },
+    "multiview": {
+        "tiny": tiny_multiview_preset,
+        "mini": mini_multiview_preset,
+        "debug": debug_multiview_preset,
     },
 }

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from l4gm.model.l4gm import L4GM
+from l4gm.model.view_weights import load_view_network
 from l4gm.model.weights import config_of, initialize_from_lgm, load_model, read_header
 from l4gm.train.checkpoints import load_newest
 from l4gm.train.presets import TrainConfig
@@ -23,11 +24,13 @@ def with_network_of(config: TrainConfig, path: str | os.PathLike[str]) -> TrainC
 
     A file of single frames (LGM's) leaves the temporal attention to the preset.
     """
+    if config.network == "multiview":
+        return replace(config, model=load_view_network(path).config)
     found = config_of(read_header(path))
-    if found is None or found == config.model:
+    if found is None or found == config.gaussian_model:
         return config
     if not found.temporal_attention:
-        found = replace(found, temporal_attention=config.model.temporal_attention)
+        found = replace(found, temporal_attention=config.gaussian_model.temporal_attention)
     logger.info("the network is that of %s, not the preset's", os.fspath(path))
     return replace(config, model=found)
 
@@ -50,11 +53,13 @@ def starting_weights(config: TrainConfig, path: str | os.PathLike[str]) -> dict[
     Raises:
         InputError: the file is missing, damaged, or of another network.
     """
+    if config.network == "multiview":
+        return load_view_network(path).state_dict()
     header = read_header(path)
-    wants_time = config.model.temporal_attention
+    wants_time = config.gaussian_model.temporal_attention
     if wants_time and not any(".t_attns." in name for name in header.shapes):
         torch.manual_seed(config.seed)
-        model = L4GM(config.model)
+        model = L4GM(config.gaussian_model)
         initialize_from_lgm(model, path)
         return model.state_dict()
-    return load_model(path, config=config.model).state_dict()
+    return load_model(path, config=config.gaussian_model).state_dict()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.evaluation.renders import (
@@ -17,11 +20,35 @@ from l4gm.evaluation.renders import (
     summarize,
 )
 from l4gm.model.l4gm import L4GM
-from l4gm.train.batches import Batch, BatchSampler
+from l4gm.model.view_weights import VIEWS_NAME, save_view_network
+from l4gm.model.weights import save_weights
+from l4gm.multiview.side_views import SideViewNet
+from l4gm.train.batches import BatchSampler
 from l4gm.train.interpolation import PairSampler, interpolate_clip, summarize_interpolation
+from l4gm.train.losses import Objective
 from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.records import write_config
+from l4gm.train.views import (
+    ViewSampler,
+    score_views,
+    summarize_views,
+    view_loss,
+    view_request,
+)
 
 NUM_PICTURES = 8  # of held-out clips, in a report
+
+
+class Batch(Protocol):
+    """One training step's data, or a part of it."""
+
+    def to(self, device: torch.device) -> Any:
+        """The same on a device."""
+        ...
+
+
+# (network, stage, batch) -> terms, with their weighted sum under the key "loss".
+StepLoss = Callable[[Callable[..., Any], Stage, Any], dict[str, Tensor]]
 
 
 class Sampler(Protocol):
@@ -76,8 +103,20 @@ class Task(Protocol):
         """The batches of a stage."""
         ...
 
-    def validate(self, model: L4GM, stage: Stage) -> Validation:
+    def new_network(self) -> nn.Module:
+        """The network, as it is before it has learned anything."""
+        ...
+
+    def step_loss(self, device: torch.device) -> StepLoss:
+        """What a step minimises."""
+        ...
+
+    def validate(self, model: Any, stage: Stage) -> Validation:
         """Quality on clips that are never trained on, at the stage's size."""
+        ...
+
+    def save(self, model: Any, path: Path, metadata: dict[str, str]) -> None:
+        """Write finished weights, float16, and what makes their folder one of a model."""
         ...
 
 
@@ -102,6 +141,14 @@ class ReconstructionTask:
     def sampler(self, stage_index: int) -> BatchSampler:
         """The batches of a stage."""
         return BatchSampler(self.config, stage_index, self.source)
+
+    def new_network(self) -> L4GM:
+        """Of the run's config."""
+        return L4GM(self.config.gaussian_model)
+
+    def step_loss(self, device: torch.device) -> StepLoss:
+        """Renderings of free views."""
+        return Objective.load(self.config, device).of_network
 
     def validate(self, model: L4GM, stage: Stage) -> Validation:
         """PSNR on free views at the stage's size, and its gain over the better baseline, in dB."""
@@ -134,6 +181,12 @@ class ReconstructionTask:
             found[f"gain_{key}"] = summary.gain
         return Validation(found, pictures)
 
+    def save(self, model: L4GM, path: Path, metadata: dict[str, str]) -> None:
+        """The weights, with the T they are used at, and `config.json`."""
+        known = metadata | {"chunk_frames": str(self.config.chunk_frames)}
+        save_weights(model, path, metadata=known)
+        write_config(path.parent, self.config.gaussian_model)
+
 
 @dataclass(frozen=True)
 class InterpolationTask:
@@ -155,6 +208,14 @@ class InterpolationTask:
     def sampler(self, stage_index: int) -> PairSampler:
         """The batches of a stage."""
         return PairSampler(self.config, stage_index, self.source, self.reconstruction)
+
+    def new_network(self) -> L4GM:
+        """Of the run's config."""
+        return L4GM(self.config.gaussian_model)
+
+    def step_loss(self, device: torch.device) -> StepLoss:
+        """Renderings of free views."""
+        return Objective.load(self.config, device).of_network
 
     def validate(self, model: L4GM, stage: Stage) -> Validation:
         """PSNR of frames between, of frames reconstructed and of blended Gaussians, in dB."""
@@ -179,3 +240,54 @@ class InterpolationTask:
                     pictures.append(HeldOut(clip.name, f"{setting}, between", truth, between))
             scores |= summarize_interpolation(rows, setting)
         return Validation(scores, pictures)
+
+    def save(self, model: L4GM, path: Path, metadata: dict[str, str]) -> None:
+        """The weights, and `config.json`."""
+        save_weights(model, path, metadata=metadata)
+        write_config(path.parent, self.config.gaussian_model)
+
+
+@dataclass(frozen=True)
+class MultiViewTask:
+    """One picture to the views that it does not show.
+
+    Args:
+        config, source, validation, validation_clips: as in `ReconstructionTask`.
+    """
+
+    config: TrainConfig
+    source: ClipSource
+    validation: ClipSource | None = None
+    validation_clips: int = 16
+
+    weights_name = VIEWS_NAME
+
+    def sampler(self, stage_index: int) -> ViewSampler:
+        """The batches of a stage."""
+        return ViewSampler(self.config, stage_index, self.source)
+
+    def new_network(self) -> SideViewNet:
+        """Of the run's config."""
+        return SideViewNet(self.config.view_model)
+
+    def step_loss(self, device: torch.device) -> StepLoss:
+        """Pictures and alpha of the side views."""
+        return view_loss
+
+    def validate(self, model: SideViewNet, stage: Stage) -> Validation:
+        """PSNR of the side views, and of what stands in for them, in dB."""
+        if self.validation is None or self.validation_clips < 1:
+            return Validation()
+        request = view_request(self.config, stage, num_frames=1)
+        clips = [self.validation.clip(index, request) for index in range(self.validation_clips)]
+        rows, pictures = [], []
+        for clip in clips:
+            truth = clip_images(clip)[0]
+            scores, made = score_views(model, truth)
+            rows.append(scores)
+            pictures.append(HeldOut(clip.name, "azimuth 90, 180, 270", truth[1:], made))
+        return Validation(summarize_views(rows), pictures[:NUM_PICTURES])
+
+    def save(self, model: SideViewNet, path: Path, metadata: dict[str, str]) -> None:
+        """The weights, which carry their config."""
+        save_view_network(model, path, metadata)

@@ -20,10 +20,6 @@ import torch
 from torch import Tensor, nn
 
 from l4gm.errors import InputError
-from l4gm.model.l4gm import L4GM
-from l4gm.model.weights import save_weights
-from l4gm.splat.render import render
-from l4gm.train.batches import Batch
 from l4gm.train.checkpoints import (
     Checkpoint,
     load_newest,
@@ -31,7 +27,6 @@ from l4gm.train.checkpoints import (
     save_in_turn,
     set_random_state,
 )
-from l4gm.train.losses import Objective
 from l4gm.train.optimization import (
     StepJudge,
     checkpoint_activations,
@@ -47,9 +42,9 @@ from l4gm.train.processes import (
     model_state,
     optimizer_state,
 )
-from l4gm.train.records import Records, write_config
+from l4gm.train.records import Records
 from l4gm.train.report import write_report
-from l4gm.train.tasks import Sampler, Task, Validation
+from l4gm.train.tasks import Batch, Sampler, StepLoss, Task, Validation
 
 logger = logging.getLogger(__name__)
 
@@ -156,11 +151,11 @@ class Trainer:
     options: RunOptions
     task: Task
     processes: Processes
-    model: L4GM
+    model: nn.Module
     network: nn.Module
-    average: L4GM
+    average: nn.Module
     optimizer: torch.optim.Optimizer
-    objective: Objective
+    step_loss: StepLoss
     judge: StepJudge
     records: Records
     step: int = 0
@@ -194,7 +189,7 @@ class Trainer:
                 'train with optimizer "adamw", or without sharding'
             )
         torch.manual_seed(config.seed)
-        model = L4GM(config.model)
+        model = task.new_network()
         if weights is not None:
             model.load_state_dict(weights)
         checkpoint = load_newest(options.folder) if resume else None
@@ -219,7 +214,7 @@ class Trainer:
             network=network,
             average=average,
             optimizer=optimizer,
-            objective=Objective.load(config, processes.device),
+            step_loss=task.step_loss(processes.device),
             judge=StepJudge(checkpoint.losses if checkpoint else ()),
             records=Records(options.folder, processes.rank == 0, options.tensorboard),
         )
@@ -321,24 +316,14 @@ class Trainer:
         return dict(zip(sums, means.tolist(), strict=True))
 
     def _backward(self, stage: Stage, batch: Batch, parts: int) -> dict[str, Tensor]:
-        half = self.config.precision == "bfloat16"
-        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
-            gaussians = self.network(
-                batch.images,
-                batch.cameras,
-                batch.present,
-                alpha=batch.alpha,
-                input_size=stage.size_px,
-            )
-        # The renderer refuses what is not finite. Such a step has a loss that is not finite either,
-        # which skips it, and every process takes part in the backward pass all the same.
-        flaw = sum(values.detach().sum() for values in vars(gaussians).values()) * 0.0
-        gaussians = gaussians.map(torch.nan_to_num)
-        out = render(gaussians, batch.target_cameras)
-        terms = self.objective(stage, batch, gaussians, out)
-        terms["loss"] = terms["loss"] + flaw
+        terms = self.step_loss(self._call_network, stage, batch)
         (terms["loss"] / parts).backward()
         return terms
+
+    def _call_network(self, *args: Any, **options: Any) -> Any:
+        half = self.config.precision == "bfloat16"
+        with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=half):
+            return self.network(*args, **options)
 
     def validate(self, stage: Stage) -> Validation:
         """Score the averaged weights at the stage's size."""
@@ -373,11 +358,7 @@ class Trainer:
         """
         path = self.options.folder / self.task.weights_name
         if self.processes.rank == 0:
-            metadata = {"steps": str(self.step)}
-            if self.config.network == "reconstruction":
-                metadata["chunk_frames"] = str(self.config.chunk_frames)
-            save_weights(self.average, path, half=True, metadata=metadata)
-            write_config(self.options.folder, self.config.model)
+            self.task.save(self.average, path, {"steps": str(self.step)})
             write_report(self.options.folder, self.config, validation.pictures)
         self.processes.wait()
         return path
