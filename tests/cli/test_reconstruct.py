@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,44 @@ def test_given_views_are_used(
     assert not torch.equal(alone.gaussians.colors, given.gaussians.colors)
     run(*common, "-o", tmp_path / "x", "--views", tmp_path / "no").assert_bad_input("no")
     assert not (tmp_path / "x").exists()
+
+
+def test_views_are_made_by_a_network_of_ours(
+    run: Callable, tmp_path: Path, video: Path, model_folder: Path, views_folder: Path
+) -> None:
+    both = tmp_path / "both"
+    shutil.copytree(model_folder, both)
+    shutil.copy(views_folder / "multiview.safetensors", both)
+    weights = "multiview.safetensors"
+    for number, (model, choice, first_guess) in enumerate(
+        [
+            (model_folder, ("--multiview", views_folder), "generated"),
+            (model_folder, ("--multiview", views_folder / weights), "generated"),
+            (both, (), "generated"),
+            (both, ("--multiview", "none"), "every chunk"),
+        ]
+    ):
+        out = tmp_path / str(number)
+        outcome = run("reconstruct", video, "-o", out, "--model", model, *choice, *SMALL)
+        assert outcome.code == 0, outcome.err
+        report = json.loads((out / "report.json").read_text())
+        assert report["pipeline"]["first_guess"] == first_guess
+        assert (weights in report["weights"]) == (first_guess == "generated")
+    assert report["multiview"] == "none"
+    same = [(tmp_path / name / "sequence.safetensors").read_bytes() for name in "012"]
+    assert same[0] == same[1] == same[2]
+
+
+def test_sources_of_views_that_are_none(
+    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+) -> None:
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, "--multiview")
+    run(*common, tmp_path).assert_bad_input("multiview.safetensors", "l4gm train multiview")
+    run(*common, tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
+    run(*common, model_folder / "recon.safetensors").assert_bad_input(
+        "not those of a generator of views"
+    )
+    assert not list(tmp_path.iterdir())
 
 
 def test_default_name_is_the_videos(

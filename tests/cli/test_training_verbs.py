@@ -67,6 +67,36 @@ def test_train_interpolation_from_a_reconstruction(
     )
 
 
+def test_train_multiview_stop_resume_and_use(
+    run: Callable, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    common = ("train", "multiview", "--preset", "debug", "-o", folder, "--device", "cpu")
+    first = run(*common, "--validation-clips", "1", "--max-minutes", "0.000001")
+    assert "--resume goes on" in first.out, first.err
+    second = run(*common, "--validation-clips", "1", "--resume")
+    assert second.code == 0, second.err
+    assert f"--multiview {folder}" in second.out
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert last["gain_views"] < last["psnr_views"]
+    on_weights = run(
+        "train", "multiview", "--preset", "debug", "-o", tmp_path / "more", "--device", "cpu",
+        "--validation-clips", "0", "--weights", folder / "multiview.safetensors",
+        "--skip-stages", "1",
+    )  # fmt: skip
+    assert on_weights.code == 0, on_weights.err
+    scores = {}
+    for source in ("none", folder):
+        outcome = run(
+            "evaluate", "renders", "--model", model_folder, "--multiview", source, "--json",
+            "--clips", "1", "--frames", "2", "--size", "32", "--device", "cpu",
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        scores[source] = {s["setting"]: s["psnr"] for s in json.loads(outcome.out)["procedural"]}
+    assert scores["none"]["views given"] == scores[folder]["views given"]
+    assert scores["none"]["video only"] != scores[folder]["video only"]
+
+
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:
     common = ("train", "reconstruction", "-o", tmp_path / "run")
     run(*common, "--resume").assert_bad_input("no checkpoint", "--resume")
@@ -80,6 +110,10 @@ def test_train_refuses(run: Callable, tmp_path: Path) -> None:
         "train", "interpolation", "-o", tmp_path / "run", "--true-views", "2",
         "--weights", tmp_path / "no.safetensors",
     ).assert_bad_input("--true-views 2")  # fmt: skip
+    multiview = ("train", "multiview", "-o", tmp_path / "run")
+    run(*multiview, "--preset", "big").assert_bad_input("--preset big", "tiny, mini, debug")
+    run(*multiview, "--true-views", "1").assert_bad_input("--true-views", "interpolation")
+    run(*multiview, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
     run("train", "everything", "-o", tmp_path).assert_bad_input("everything", "reconstruction")
     assert not list(tmp_path.iterdir())
 

@@ -264,6 +264,22 @@ def test_given_and_generated_views_are_aligned():
     assert_same_bits(results[0].gaussians, results[1].gaussians)
 
 
+def test_views_of_a_generator_that_knows_its_azimuths_are_taken_as_given():
+    frames, views = moving_frames(5), moving_frames(4, seed=1)
+
+    class Exact:
+        exact_azimuths = True
+
+        def __call__(self, image, *, elevation=0.0, seed=0):
+            return views
+
+    report = PipelineReport()
+    generated = pipeline(3, multiview=Exact())(frames, interpolate=False, report=report)
+    given = pipeline(3)(frames, views=views, align=False, interpolate=False)
+    assert (report.first_guess, report.azimuth_degrees) == ("generated", None)
+    assert_same_bits(generated.gaussians, given.gaussians)
+
+
 def test_progress_and_report():
     seen = []
     report = PipelineReport()

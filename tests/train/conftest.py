@@ -7,8 +7,8 @@ import torch
 from l4gm.data.clip import Clip, ClipRequest
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.l4gm import L4GM
-from l4gm.train.presets import debug_interpolation_preset, debug_preset
-from l4gm.train.tasks import InterpolationTask, ReconstructionTask
+from l4gm.train.presets import debug_interpolation_preset, debug_multiview_preset, debug_preset
+from l4gm.train.tasks import InterpolationTask, MultiViewTask, ReconstructionTask
 from l4gm.train.trainer import RunOptions, Trainer
 
 
@@ -83,5 +83,18 @@ def start_interpolation():
         task = InterpolationTask(config, DiscSource(), reconstruction, validation, 1)
         weights = reconstruction.state_dict()
         return Trainer.start(config, run, task, weights=None if resume else weights, resume=resume)
+
+    return begin
+
+
+@pytest.fixture
+def start_views():
+    """A run of the debug preset of the generator of views, on discs."""
+
+    def begin(folder, *, resume=False, validation=None, config=None, **options):
+        config = config or debug_multiview_preset()
+        run = RunOptions(folder=folder, log_every=1, **options)
+        task = MultiViewTask(config, DiscSource(), validation, 1)
+        return Trainer.start(config, run, task, resume=resume)
 
     return begin

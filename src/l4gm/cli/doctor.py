@@ -168,8 +168,7 @@ def _weights() -> list[dict[str, Any]]:
         else:
             entry["files"] = [
                 {"path": str(path), "bytes": path.stat().st_size, "sha256": file_sha256(path)}
-                for path in (files.recon, files.interp)
-                if path is not None
+                for path in files.paths
             ]
         found.append(entry)
     return [*found, _imagedream()]

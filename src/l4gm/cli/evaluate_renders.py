@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -23,6 +23,7 @@ EXAMPLES = """
 l4gm evaluate renders                                   # the bundled model
 l4gm evaluate renders --model runs/mini --clips 8 --pictures out/compare
 l4gm evaluate renders --models my_glb_files/ --json
+l4gm evaluate renders --multiview runs/views            # the video's other views from a generator
 """
 
 
@@ -36,6 +37,9 @@ class Options(CommonOptions):
     """Folder of animated .glb or .gltf models to score too (their held-out ones)."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
+    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
+    """Who makes the views that a video alone lacks: none, imagedream, its folder, the folder or
+    file of a network of l4gm train multiview; auto: the model's own, else none."""
     clips: int = 32
     """Objects of each set."""
     frames: int = 8
@@ -68,7 +72,9 @@ def run(options: Options) -> None:
     from l4gm.pipeline.device import find_device
 
     sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
-    settings, reconstruct = reconstruction_of(options.model, options.device, options.network_alone)
+    settings, reconstruct = reconstruction_of(
+        options.model, options.device, options.network_alone, options.multiview
+    )
     judges = load_judges(find_device(options.device))
     request = ClipRequest(size_px=options.size, num_frames=options.frames)
     scores: dict[str, list[ClipScore]] = {}
@@ -97,18 +103,25 @@ def run(options: Options) -> None:
 
 
 def reconstruction_of(
-    model: str, device: str, network_alone: bool = False
+    model: str, device: str, network_alone: bool = False, multiview: str = "auto"
 ) -> tuple[tuple[str, ...], Reconstruct]:
     """The settings that a model can work in, and how it reconstructs a clip."""
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
     from l4gm.model.l4gm import L4GM
+    from l4gm.pipeline.device import find_device
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
-    pipeline = VideoTo4D.from_pretrained(model, device=device)
+    given: dict[str, Any] = {}
+    if multiview != "auto":
+        from l4gm.cli.view_sources import load_generator
+
+        given["multiview"] = load_generator(multiview, find_device(device))
+    pipeline = VideoTo4D.from_pretrained(model, device=device, **given)
     network = pipeline.reconstruction
     assert isinstance(network, L4GM)
-    video_is_enough = network.config.missing_views
+    generated = pipeline.multiview is not None and not network_alone
+    video_is_enough = network.config.missing_views or generated
     settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
     alone = single_pass(network, max_frames=pipeline.chunk_frames)
 

@@ -208,8 +208,7 @@ def _model_files(name: str) -> dict[str, str]:
     from l4gm.model.sources import resolve_weights
     from l4gm.perceptual.published import sha256_of
 
-    found = resolve_weights(name)
-    paths = [path for path in (found.recon, found.interp) if path is not None]
+    paths = resolve_weights(name).paths
     return {"name": name} | {path.name: f"SHA-256 {sha256_of(path)}" for path in paths}
 
 

@@ -24,6 +24,7 @@ from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError
+from l4gm.cli.view_sources import load_generator, own_weights
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
@@ -34,8 +35,6 @@ from l4gm.model.l4gm import L4GM
 from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import file_sha256
 from l4gm.multiview.given import read_given_views
-from l4gm.multiview.imagedream import ImageDream
-from l4gm.multiview.imagedream_parts import HUB_NAME
 from l4gm.pipeline.device import find_device
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video, thinning_step
 from l4gm.pipeline.report import PipelineReport, Progress
@@ -53,6 +52,7 @@ INPUT_NAME = "input.mp4"  # the prepared frames, as the network saw them
 ORBIT_NAME = "orbit.mp4"
 PAGE_NAME = "index.html"
 TAPE_NAME = "frames.raw"
+OWN = "the model's own"  # generator of views
 # Options that do not change what is written.
 _IMMATERIAL = {"out", "overwrite", "resume", "debug", "verbose"}
 # Options of which what they name counts, not the name.
@@ -75,17 +75,19 @@ class Engine:
             given: dict[str, Any] = {"precision": options.precision, "compile": options.compile}
             if options.chunk_frames is not None:
                 given["chunk_frames"] = options.chunk_frames
+            if options.multiview != "auto":
+                given["multiview"] = load_generator(options.multiview, device)
             self.pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
             self.multiview = self._multiview_source()
-            if self.multiview != "none":
-                source = HUB_NAME if self.multiview == "imagedream" else self.multiview
-                # It works once a video: between, its parts need not lie in the device's memory.
-                self.pipeline.multiview = ImageDream.from_pretrained(
-                    source, device=device, offload=device.type != "cpu"
-                )
+            if self.multiview == "imagedream" and self.pipeline.multiview is None:
+                self.pipeline.multiview = load_generator(self.multiview, device)
+            paths = [weights.recon, weights.interp]
+            paths.append(
+                weights.multiview if self.multiview == OWN else own_weights(self.multiview)
+            )
             self.weights = {
                 path.name: {"path": str(path), "sha256": file_sha256(path)}
-                for path in (weights.recon, weights.interp)
+                for path in paths
                 if path is not None
             }
 
@@ -97,6 +99,8 @@ class Engine:
         """Who makes the other views of the first frame, if anything does."""
         if self.options.multiview != "auto":
             return self.options.multiview
+        if self.pipeline.multiview is not None:
+            return OWN
         network = self.pipeline.reconstruction
         video_is_enough = isinstance(network, L4GM) and network.config.missing_views
         return "none" if video_is_enough or self.options.views is not None else "imagedream"

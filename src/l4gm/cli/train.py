@@ -151,9 +151,7 @@ def _start(options: Options) -> Trainer:
 
     presets = PRESETS[options.network]
     if options.preset not in presets:
-        raise UsageError(
-            f"--preset {options.preset}: {options.network} has {', '.join(presets)}"
-        )
+        raise UsageError(f"--preset {options.preset}: {options.network} has {', '.join(presets)}")
     config = replace(presets[options.preset](), seed=options.seed)
     if options.true_views is not None:
         config = replace(config, true_views_probability=options.true_views)

@@ -16,6 +16,7 @@ import torch
 
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
+from l4gm.model.view_weights import VIEWS_NAME
 from l4gm.model.weights import PICKLE_SUFFIXES, config_from_text, load_model, refuse_pickle
 
 logger = logging.getLogger(__name__)
@@ -53,13 +54,20 @@ class WeightFiles:
         name: as asked for.
         recon: the reconstruction network's weights.
         interp: the interpolation network's, or None where there is none.
+        multiview: those of our own generator of views, or None where there is none.
         config: `config.json` for files that do not carry their config, or None.
     """
 
     name: str
     recon: Path
     interp: Path | None = None
+    multiview: Path | None = None
     config: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """The weight files that there are."""
+        return [path for path in (self.recon, self.interp, self.multiview) if path is not None]
 
     def path(self, kind: Kind) -> Path:
         """The file of one network.
@@ -94,7 +102,8 @@ def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> W
 
     Args:
         name: "mini" (bundled), "official" (the paper's, hub `jiawei011/L4GM`), a folder with
-            `recon.safetensors` and optionally `interp.safetensors` and `config.json`, one
+            `recon.safetensors` and optionally `interp.safetensors`, `multiview.safetensors` and
+            `config.json`, one
             `.safetensors` file (reconstruction only), or a hub name `owner/name`.
         download: fetch from the hub what is not on this machine.
 
@@ -148,11 +157,13 @@ def _folder(folder: Path, name: str, known: Repository | None = None) -> WeightF
             )
         raise InputError(f"no {known.recon} in the folder {folder}: it must hold the weights")
     interp = folder / known.interp if known.interp else None
+    views = folder / VIEWS_NAME
     config = folder / CONFIG_NAME
     return WeightFiles(
         name=name,
         recon=recon,
         interp=interp if interp is not None and interp.is_file() else None,
+        multiview=views if views.is_file() else None,
         config=config if config.is_file() else None,
     )
 

@@ -14,7 +14,11 @@ VIEW_SIZE_PX = 256
 
 
 class MultiViewGenerator(Protocol):
-    """Anything that makes the four orthogonal views of the object in a picture."""
+    """Anything that makes the four orthogonal views of the object in a picture.
+
+    One whose views are known not to be turned against the picture, and whose view 0 is the picture,
+    has an attribute `exact_azimuths`, which is True.
+    """
 
     def __call__(self, image: Tensor, *, elevation: float = 0.0, seed: int = 0) -> Tensor:
         """Make the views.

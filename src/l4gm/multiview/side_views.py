@@ -10,6 +10,7 @@ Legend: B objects, S picture size, p patch size.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -20,8 +21,10 @@ from torch.nn import functional
 
 from l4gm.errors import InputError
 from l4gm.multiview.cameras import FRAME_AZIMUTHS_DEGREES, camera_embedding
-from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES
+from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.multiview.unet import MultiViewUNet
+
+logger = logging.getLogger(__name__)
 
 SIDE_AZIMUTHS_DEGREES = VIEW_AZIMUTHS_DEGREES[1:]
 _BACK = SIDE_AZIMUTHS_DEGREES.index(180)
@@ -45,7 +48,7 @@ class SideViewConfig:
         ValueError: numbers that do not go together.
     """
 
-    size_px: int = 128
+    size_px: int = 64
     patch_px: int = 4
     model_channels: int = 48
     channel_mult: tuple[int, ...] = (1, 2, 4)
@@ -172,3 +175,49 @@ def on_white(views: Tensor) -> Tensor:
     """Colour and alpha [..., 4, S, S] to pictures [..., 3, S, S] on white."""
     color, alpha = views.split([3, 1], -3)
     return color * alpha + (1 - alpha)
+
+
+class SideViewGenerator:
+    """A `MultiViewGenerator` around a trained `SideViewNet`.
+
+    The first view is the picture itself, so nothing is to be aligned. The network has no noise: the
+    seed changes nothing.
+
+    Args:
+        network: on the device where it is to work.
+    """
+
+    exact_azimuths = True
+
+    def __init__(self, network: SideViewNet) -> None:
+        self.network = network.eval()
+
+    @torch.no_grad()
+    def __call__(self, image: Tensor, *, elevation: float = 0.0, seed: int = 0) -> Tensor:
+        """Make the four views; see `MultiViewGenerator`.
+
+        Args:
+            image: [3, S, S] in [0, 1], the object centred on white.
+            elevation: of the camera; the network knows 0 alone, and a warning says so.
+            seed: not used.
+
+        Returns:
+            [4, 3, 256, 256] float32 in [0, 1], azimuths 0, 90, 180, 270, on the image's device.
+        """
+        if image.ndim != 3 or image.shape[0] != 3 or image.shape[1] != image.shape[2]:
+            raise ValueError(f"image must be [3, S, S], got {list(image.shape)}")
+        if elevation:
+            logger.warning(
+                "the generator of views knows no elevation but 0: expect wrong views at %g",
+                elevation,
+            )
+        picture = image.float()[None]
+        shown = _resized(picture, self.network.config.size_px).to(self.network.cameras)
+        sides = _resized(on_white(self.network(shown)[0]), VIEW_SIZE_PX).to(picture)
+        return torch.cat([_resized(picture, VIEW_SIZE_PX), sides]).clamp(0, 1)
+
+
+def _resized(pictures: Tensor, size: int) -> Tensor:
+    """Square pictures [N, 3, H, H] to [N, 3, size, size]: by area, or up bilinearly."""
+    mode = "area" if pictures.shape[-1] > size else "bilinear"
+    return functional.interpolate(pictures, (size, size), mode=mode)

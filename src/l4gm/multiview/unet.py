@@ -188,9 +188,7 @@ class MultiViewUNet(nn.Module):
             x = block(torch.cat([x, skips.pop()], dim=1), conditions)
         return self.out(x)
 
-    def _image_tokens(
-        self, image_embeds: Tensor | None, batch: int, objects: int
-    ) -> Tensor | None:
+    def _image_tokens(self, image_embeds: Tensor | None, batch: int, objects: int) -> Tensor | None:
         """[B * F, Q, C]: what the input picture adds to the text, or None if nothing."""
         if not self.config.ip_dim:
             return None

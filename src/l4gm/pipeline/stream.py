@@ -213,7 +213,10 @@ class SequenceStream(Iterator[GaussianSequence]):
                 stages.missing_views,
                 report,
             )
-        if origin == "given" and not stages.align:
+        aligned = not stages.align
+        if origin == "generated":
+            aligned = getattr(stages.multiview, "exact_azimuths", False)
+        if aligned:
             report.first_guess = origin
             return ChunkState(views=views, keep=not stages.renew_views)
         report.first_guess = f"{origin}, aligned"

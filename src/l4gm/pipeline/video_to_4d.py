@@ -15,8 +15,10 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.model.l4gm import L4GM
 from l4gm.model.sources import resolve_weights
+from l4gm.model.view_weights import load_view_network
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.multiview.side_views import SideViewGenerator
 from l4gm.pipeline.chunks import Reconstruct
 from l4gm.pipeline.device import Precision, device_of, find_device, find_precision
 from l4gm.pipeline.first_guess import MissingViews
@@ -123,8 +125,9 @@ class VideoTo4D:
                 Gaussians and pictures are float32 always.
             compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
-            options: further arguments of the constructor; `chunk_frames` is by default what the
-                weight file says; else 16, or 1 for LGM, which has no temporal attention.
+            options: further arguments of the constructor. `multiview` is by default the generator
+                that the model's folder holds (multiview.safetensors), if any; `chunk_frames` what
+                the weight file says, else 16, or 1 for LGM, which has no temporal attention.
 
         Raises:
             InputError: weights that cannot be found or do not fit, or a device that is not there.
@@ -145,6 +148,9 @@ class VideoTo4D:
         between: Interpolation | None = None
         if header.metadata.get(INTERPOLATION_KEY) == "linear":
             between = "linear"
+        if files.multiview is not None and "multiview" not in options:
+            views = load_view_network(files.multiview, device=place)
+            options["multiview"] = SideViewGenerator(views)
         dtype = find_precision(precision, place)
 
         def network(kind: Literal["recon", "interp"]) -> L4GM:

@@ -88,9 +88,7 @@ def mirrored(views: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(views[[0, 3, 2, 1], :, ::-1])
 
 
-def view_loss(
-    network: Callable[..., Tensor], stage: Stage, batch: ViewBatch
-) -> dict[str, Tensor]:
+def view_loss(network: Callable[..., Tensor], stage: Stage, batch: ViewBatch) -> dict[str, Tensor]:
     """Squared errors of the side views' pictures and of their alpha, and their sum as "loss"."""
     views = network(batch.image[:, 0]).float()
     terms = {
