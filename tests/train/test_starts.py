@@ -54,10 +54,12 @@ def test_stages_can_be_left_out():
         without_stages(config, 2)
 
 
-@pytest.mark.parametrize("network", PRESETS)
-@pytest.mark.parametrize("name", ["tiny", "mini", "big", "debug"])
+@pytest.mark.parametrize(
+    ("network", "name"), [(network, name) for network in PRESETS for name in PRESETS[network]]
+)
 def test_presets_survive_a_checkpoint_and_fit_together(network, name):
     config = PRESETS[network][name]()
     assert type(config).from_dict(config.to_dict()) == config
     assert config.network == network
-    assert config.model == PRESETS["reconstruction"][name]().model
+    if network == "interpolation":
+        assert config.model == PRESETS["reconstruction"][name]().model

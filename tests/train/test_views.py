@@ -15,7 +15,7 @@ from l4gm.model.weights import save_weights
 from l4gm.multiview.side_views import on_white
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.video_to_4d import VideoTo4D
-from l4gm.train.presets import PRESETS, Stage, TrainConfig, debug_multiview_preset, debug_preset
+from l4gm.train.presets import Stage, debug_multiview_preset, debug_preset
 from l4gm.train.views import ViewSampler, mirrored, score_views, summarize_views, view_loss
 
 
@@ -172,12 +172,6 @@ def test_checkpoints_of_the_other_networks_are_refused(start, start_views, tmp_p
     start(tmp_path, max_minutes=0).run()
     with pytest.raises(InputError, match="another network \\(reconstruction\\)"):
         start_views(tmp_path, resume=True)
-
-
-@pytest.mark.parametrize("name", list(PRESETS["multiview"]))
-def test_presets_survive_a_checkpoint(name):
-    config = PRESETS["multiview"][name]()
-    assert TrainConfig.from_dict(config.to_dict()) == config
 
 
 def test_a_network_of_the_other_kind_is_a_mistake():
