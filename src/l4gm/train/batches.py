@@ -184,7 +184,7 @@ class BatchSampler:
             num_frames=config.frames_per_clip if self.stage.keep_clips else self.stage.num_frames,
             fps=self.stage.fps or config.fps,
             num_supervision_views=config.num_supervision_views,
-            tracks=config.model.ray_offset and self.stage.num_frames > 1,
+            tracks=config.gaussian_model.ray_offset and self.stage.num_frames > 1,
         )
         self._kept: dict[int, Clip] = {}
 
@@ -229,7 +229,7 @@ class BatchSampler:
             target_image=color[:, views:],
             target_alpha=alpha[:, views:],
             target_cameras=over_time(clip.cameras[views:], stage.num_frames),
-            surface=surface_points(clip, frames, self.config.model.ray_offset),
+            surface=surface_points(clip, frames, self.config.gaussian_model.ray_offset),
         )
 
 
