@@ -33,7 +33,8 @@ class SmallNetwork:
         self.shift = shift
         self.calls = []
 
-    def __call__(self, images, cameras, present=None):
+    def __call__(self, images, cameras, present=None, **known):
+        # What it is told besides (alpha, the first frame) changes nothing here.
         self.calls.append((tuple(images.shape[:3]), None if present is None else present.tolist()))
         if present is not None:
             images = torch.where(present[:, None, :, None, None, None], images, 0.45)
@@ -229,9 +230,9 @@ def test_views_are_kept_where_the_network_knows_old_ones(renew, missing_views):
     sides = []
 
     class Watching(SmallNetwork):
-        def __call__(self, images, cameras, present=None):
+        def __call__(self, images, cameras, present=None, **known):
             sides.append(images[0, :, 1:].clone())
-            return super().__call__(images, cameras, present)
+            return super().__call__(images, cameras, present, **known)
 
     network = Watching(missing_views=missing_views)
     pipeline(4, reconstruction=network, renew_views=renew)(
@@ -301,9 +302,9 @@ def test_elevation_moves_all_cameras():
     poses = []
 
     class Watching(SmallNetwork):
-        def __call__(self, images, cameras, present=None):
+        def __call__(self, images, cameras, present=None, **known):
             poses.append(cameras.world_from_camera[:, 1, 3])
-            return super().__call__(images, cameras, present)
+            return super().__call__(images, cameras, present, **known)
 
     result = pipeline(4, reconstruction=Watching())(moving_frames(2), elevation=30.0)
     for heights in poses:
