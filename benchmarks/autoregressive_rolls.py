@@ -22,7 +22,7 @@ from torch import Tensor
 from l4gm.data.clip import Clip, ClipRequest
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.evaluation.metrics import psnr
-from l4gm.evaluation.renders import clip_images
+from l4gm.evaluation.renders import clip_images, clip_rgba
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.splat.render import render
 
@@ -38,14 +38,14 @@ def there_and_back(num_frames: int) -> Tensor:
 
 def loop_psnr(pipeline: VideoTo4D, clip: Clip, rolls: int, views_given: bool) -> list[float]:
     """Of novel views, dB, a mean for each whole loop."""
-    images = clip_images(clip)
+    images, given = clip_images(clip), clip_rgba(clip)
     length = rolls * (pipeline.chunk_frames - 1) + 1
     shown = there_and_back(length)
-    views = images[0, : clip.num_input_views] if views_given else None
+    views = given[0, : clip.num_input_views] if views_given else None
     free = clip.cameras[clip.num_input_views :]
     values: list[Tensor] = []
     stream = pipeline.stream(
-        images[shown, 0], fps=clip.fps, views=views, align=False, interpolate=False
+        given[shown, 0], fps=clip.fps, views=views, align=False, interpolate=False
     )
     for piece in stream:
         truth = images[shown[len(values) : len(values) + len(piece)], clip.num_input_views :]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l4gm.cli.frame_tape import FrameTape
+from l4gm.pipeline.frames import knows_alpha
 
 
 class Ramp:
@@ -54,3 +55,23 @@ def test_another_run_finds_what_was_recorded(tmp_path: Path) -> None:
             next(tape.frames(3))
         list(tape.frames(1))
         assert [int(frame[0, 0, 0]) for frame in tape.replay()] == [0, 128, 255]
+
+
+class Cutouts(Ramp):
+    """Black, half covering."""
+
+    has_alpha = True
+
+    def cutouts(self, start: int = 0) -> Iterator[Tensor]:
+        for _ in range(start, 3):
+            yield torch.cat([torch.zeros(3, 4, 4), torch.full((1, 4, 4), 0.5)])
+
+
+def test_alpha_passes_and_the_picture_on_white_is_kept(tmp_path: Path) -> None:
+    with FrameTape(Cutouts(), tmp_path / "tape", 4) as tape:
+        assert knows_alpha(tape)
+        passed = list(tape.cutouts())
+        assert [frame.shape for frame in passed] == [(4, 4, 4)] * 3
+        assert all((frame == 128).all() for frame in tape.replay())
+    with FrameTape(Ramp(), tmp_path / "plain", 4) as tape:
+        assert not knows_alpha(tape)

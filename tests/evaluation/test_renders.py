@@ -87,3 +87,25 @@ def test_a_perfect_object_scores_perfectly():
     assert found.ssim > 0.99
     assert found.alpha_iou > 0.98
     assert found.lpips is None
+
+
+def test_what_is_seen_comes_with_its_alpha():
+    clip = make_clip()
+    clip.images[..., 3] = np.arange(6)[:, None, None] * 20
+    seen = {}
+
+    def reconstruct(frames, views):
+        seen["frames"], seen["views"] = frames, views
+        return Gaussians(
+            means=torch.zeros(2, 1, 3),
+            quats=torch.tensor([1.0, 0, 0, 0]).expand(2, 1, 4),
+            scales=torch.full((2, 1, 3), 0.1),
+            opacities=torch.ones(2, 1),
+            colors=torch.ones(2, 1, 3),
+        )
+
+    score_clip(clip, reconstruct, "views given")
+    assert seen["frames"].shape == (2, 4, 2, 2)
+    assert (seen["views"][:, 3, 0, 0] * 255).round().tolist() == [0, 20, 40, 60]
+    score_clip(clip, reconstruct, "video only")
+    assert seen["views"] is None

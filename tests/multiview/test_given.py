@@ -59,14 +59,28 @@ def test_some_may_be_missing(tmp_path: Path, given: tuple[int, ...]) -> None:
     assert shades(tmp_path) == expected
 
 
-def test_transparent_is_white_and_large_is_averaged(tmp_path: Path) -> None:
+def test_transparent_stays_transparent_and_large_is_averaged(tmp_path: Path) -> None:
     pixels = np.zeros((512, 512, 4), np.uint8)
     pixels[::2, :, :] = (255, 0, 0, 255)  # red rows; between them transparent black
     Image.fromarray(pixels).save(tmp_path / "0.png")
     views, present = read_given_views(tmp_path)
     assert present.tolist() == [True, False, False, False]
-    expected = torch.tensor([1.0, 0.5, 0.5])[:, None, None].expand(3, 256, 256)
+    expected = torch.tensor([1.0, 0.0, 0.0, 0.5])[:, None, None].expand(4, 256, 256)
     torch.testing.assert_close(views[0], expected, rtol=0, atol=1e-6)
+    assert (views[1:, 3] == 0).all()
+
+
+def test_alpha_that_not_all_views_have_is_put_on_white(tmp_path: Path) -> None:
+    pixels = np.zeros((256, 256, 4), np.uint8)
+    pixels[::2] = (255, 0, 0, 255)
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    pixels[..., 3] = 255  # saved with an alpha channel that says nothing
+    Image.fromarray(pixels).save(tmp_path / "90.png")
+    views, _ = read_given_views(tmp_path)
+    assert views.shape == (4, 3, 256, 256)
+    rows = views[:2, :, :2, 0]
+    red, white, black = [1.0, 0, 0], [1.0] * 3, [0.0] * 3
+    torch.testing.assert_close(rows.mT, torch.tensor([[red, white], [red, black]]))
 
 
 def test_a_picture_of_the_size_stays_as_it_is(tmp_path: Path) -> None:

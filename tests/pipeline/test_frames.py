@@ -38,9 +38,10 @@ def test_frames_can_be_read_twice_and_from_the_middle():
     ("frames", "message"),
     [
         (torch.zeros(0, 3, 8, 8), "no frames"),
-        (torch.zeros(3, 8, 8), r"expected a tensor \[T, 3, H, W\]"),
+        (torch.zeros(3, 8, 8), r"expected a tensor \[T, 3 or 4, H, W\]"),
         (torch.zeros(2, 8, 8, 3), "channels first"),
-        (torch.zeros(2, 4, 8, 8), r"got \[2, 4, 8, 8\]"),
+        (torch.zeros(2, 5, 8, 8), r"RGB or RGBA\), got \[2, 5, 8, 8\]"),
+        (torch.zeros(2, 1, 8, 8), r"got \[2, 1, 8, 8\]"),
         (torch.zeros(2, 3, 8, 9), "square pictures, got 9 x 8"),
         (torch.zeros(2, 3, 0, 0), "square pictures"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), "divide 8-bit values by 255"),

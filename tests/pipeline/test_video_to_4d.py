@@ -393,5 +393,5 @@ def test_lists_that_do_not_go_together():
     assert pipeline()([]) == []
     with pytest.raises(InputError, match="views: expected a list of 2"):
         pipeline()([moving_frames(2)] * 2, views=moving_frames(4))
-    with pytest.raises(InputError, match=r"frames: expected a tensor \[T, 3, H, W\]"):
+    with pytest.raises(InputError, match=r"frames: expected a tensor \[T, 3 or 4, H, W\]"):
         pipeline()(list(moving_frames(2)))

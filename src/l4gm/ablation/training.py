@@ -22,7 +22,7 @@ from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.datagen.clips import MixedClips, ModelClips, ProceduralClips
 from l4gm.datagen.procedural import GENERATOR_VERSION
 from l4gm.evaluation.metrics import flicker, psnr, ssim
-from l4gm.evaluation.renders import clip_images, single_pass
+from l4gm.evaluation.renders import clip_images, clip_rgba, single_pass
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
@@ -294,9 +294,9 @@ def _train_temporal_layers_alone(trainer: Trainer) -> None:
 
 
 def _measure(clip: Clip, reconstruct: Callable[[Tensor, Tensor], object]) -> dict[str, float]:
-    images = clip_images(clip)
+    images, seen = clip_images(clip), clip_rgba(clip)
     given = clip.num_input_views
-    gaussians = reconstruct(images[:, 0], images[0, :given])
+    gaussians = reconstruct(seen[:, 0], seen[0, :given])
     drawn = render(gaussians, clip.cameras[given:]).image.clamp(0, 1)  # type: ignore[arg-type]
     truth = images[:, given:]
     return {

@@ -14,7 +14,7 @@ from torch import Tensor
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.evaluation.findings import Claim, Curve, Findings, judge
 from l4gm.evaluation.metrics import flicker, psnr
-from l4gm.evaluation.renders import clip_images, single_pass
+from l4gm.evaluation.renders import clip_images, clip_rgba, single_pass
 from l4gm.gaussians.types import Gaussians
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.splat.render import render
@@ -72,11 +72,11 @@ def frames(test: UseTest) -> Findings:
     quality: list[tuple[float, ...]] = []
     unrest: list[tuple[float, ...]] = []
     for clip in test.objects("frames", longest):
-        images = clip_images(clip)
+        images, given = clip_images(clip), clip_rgba(clip)
         rows = []
         for piece in test.frames_in_use:
             reconstruct = single_pass(network, max_frames=piece)  # type: ignore[arg-type]
-            drawn, truth = _drawn(reconstruct(images[:, 0], images[0, :4]), clip), images[:, 4:]
+            drawn, truth = _drawn(reconstruct(given[:, 0], given[0, :4]), clip), images[:, 4:]
             rows.append((psnr(drawn, truth).mean().item(), flicker(drawn, truth).item()))
         quality.append(tuple(row[0] for row in rows))
         unrest.append(tuple(row[1] for row in rows))
@@ -111,13 +111,13 @@ def autoregressive(test: UseTest) -> Findings:
     handed_on: list[tuple[float, ...]] = []
     fresh: list[tuple[float, ...]] = []
     for clip in test.objects("autoregressive", test.rolls * step + 1):
-        images = clip_images(clip)
-        result = pipeline(images[:, 0], views=images[0, :4], align=False, interpolate=False)
+        images, given = clip_images(clip), clip_rgba(clip)
+        result = pipeline(given[:, 0], views=given[0, :4], align=False, interpolate=False)
         handed_on.append(_per_roll(result.gaussians, clip, images, step))
         pieces = []
         for start in range(0, len(images) - 1, step):
-            piece = images[start : start + step + 1, 0]
-            found = pipeline(piece, views=images[start, :4], align=False, interpolate=False)
+            piece = given[start : start + step + 1, 0]
+            found = pipeline(piece, views=given[start, :4], align=False, interpolate=False)
             # As in the pipeline: of the shared frame, the earlier piece's copy is kept.
             pieces.append(found.gaussians[1:] if start else found.gaussians)
         fresh.append(_per_roll(Gaussians.cat(pieces), clip, images, step))
@@ -161,8 +161,8 @@ def _interpolation(test: UseTest, pipeline: VideoTo4D) -> tuple[list[Curve], Cla
     between: list[tuple[float, ...]] = []
     held: list[tuple[float, ...]] = []
     for clip in test.objects("interpolation", 3 * 2 * step + 1, fps=3 * FPS):
-        images = clip_images(clip)
-        result = pipeline(images[::3, 0], views=images[0, :4], align=False).gaussians
+        images, given = clip_images(clip), clip_rgba(clip)
+        result = pipeline(given[::3, 0], views=given[0, :4], align=False).gaussians
         nearest = [round(index / 3) * 3 for index in range(len(images))]
         middle = [index for index in range(len(images)) if index % 3]
         for rows, drawn in (
@@ -190,12 +190,12 @@ def views(test: UseTest) -> Findings:
     """How many of the four views of the first frame are given."""
     quality: list[tuple[float, ...]] = []
     for clip in test.objects("views", test.pipeline.chunk_frames // 2 or 1):
-        images = clip_images(clip)
+        images, given = clip_images(clip), clip_rgba(clip)
         row = []
-        for given in (1, 2, 3, 4):
-            present = [view in _GIVEN_FIRST[:given] for view in range(4)]
+        for count in (1, 2, 3, 4):
+            present = [view in _GIVEN_FIRST[:count] for view in range(4)]
             result = test.pipeline(
-                images[:, 0], views=images[0, :4], present=present, align=False, interpolate=False
+                given[:, 0], views=given[0, :4], present=present, align=False, interpolate=False
             )
             row.append(psnr(_drawn(result.gaussians, clip), images[:, 4:]).mean().item())
         quality.append(tuple(row))

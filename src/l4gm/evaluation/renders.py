@@ -3,6 +3,7 @@
 Protocol: of every clip the network sees the front view of each frame and, where "views are given",
 the true views at azimuth 90, 180, 270 of the first frame. It is judged on free cameras at every
 frame; the four input azimuths, where it is easier to look well, are reported apart ("on axis").
+It is told the alpha of what it sees, as background removal tells it of a user's video.
 Two baselines say what a number is worth: an all-white picture, and the nearest (by angle between
 viewing directions) of the pictures that were given.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -22,10 +24,12 @@ from l4gm.evaluation.judges import Judges
 from l4gm.evaluation.metrics import SSIM_WINDOW_PX, alpha_iou, flicker, psnr, ssim
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import orbit_cameras
+from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
 from l4gm.splat.render import render
 
-# frames [T, 3, H, W], views of the first frame [4, 3, H, W] or None -> Gaussians [T, N]
+# frames [T, 4, H, W], views of the first frame [4, 4, H, W] or None -> Gaussians [T, N]; both are
+# straight RGBA.
 Reconstruct = Callable[[Tensor, Tensor | None], Gaussians]
 
 SETTINGS = {"views given": True, "video only": False}
@@ -85,10 +89,13 @@ class Summary:
 
 
 def clip_images(clip: Clip) -> Tensor:
-    """[T, V, 3, H, W] in [0, 1] on white."""
-    values = torch.from_numpy(clip.images).movedim(-1, -3).float() / 255
-    alpha = values[:, :, 3:]
-    return values[:, :, :3] * alpha + (1 - alpha)
+    """[T, V, 3, H, W] in [0, 1] on white: what results are compared with."""
+    return on_white(clip_rgba(clip))[:, :, :3]
+
+
+def clip_rgba(clip: Clip) -> Tensor:
+    """[T, V, 4, H, W] in [0, 1], straight RGBA: what networks and the pipeline are given."""
+    return torch.from_numpy(clip.images).movedim(-1, -3).float() / 255
 
 
 def nearest_given_picture(clip: Clip, images: Tensor, views_given: bool) -> Tensor:
@@ -119,8 +126,8 @@ def score_clip(
     views_given = SETTINGS[setting]
     images = clip_images(clip)
     fixed = clip.num_input_views
-    views = images[0, :fixed] if views_given else None
-    gaussians = reconstruct(images[:, 0], views)
+    given = clip_rgba(clip)
+    gaussians = reconstruct(given[:, 0], given[0, :fixed] if views_given else None)
     drawn = render(gaussians, clip.cameras)
     predicted = drawn.image[:, fixed:].clamp(0, 1)
     truth = images[:, fixed:]
@@ -196,14 +203,15 @@ def single_pass(
     """
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
-        images = frames[:, None].repeat(1, 4, 1, 1, 1)
+        images = on_white(frames)[:, None].repeat(1, 4, 1, 1, 1)
         if views is not None:
-            images[:, 1:] = views[1:]
+            images[:, 1:] = on_white(views)[1:]
         present = torch.tensor([True] + [views is not None] * 3)
         cameras = orbit_cameras([0, 90, 180, 270], size=frames.shape[-1])
-        pieces = images.split(max_frames or len(images))
+        pieces = images[None].split(max_frames or len(images), 1)
+        network = partial(model, cameras=cameras, present=present, input_size=input_size)
         return Gaussians.cat(
-            [model(piece[None], cameras, present, input_size=input_size)[0] for piece in pieces]
+            [network(piece[:, :, :, :3], alpha=piece[:, :, :, 3])[0] for piece in pieces]
         )
 
     return reconstruct

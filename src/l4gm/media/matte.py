@@ -1,9 +1,10 @@
-"""What background removal gives, and where in the frame."""
+"""What background removal gives, and where in the frame; pictures with alpha put on white."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -40,6 +41,14 @@ class Window:
 
 
 WHOLE = Window()
+
+
+def on_white(pictures: Tensor) -> Tensor:
+    """Straight RGBA [..., 4, H, W]: its colour on white, and alpha. RGB is given back as it is."""
+    if pictures.shape[-3] == 3:
+        return pictures
+    color, alpha = pictures[..., :3, :, :], pictures[..., 3:, :, :]
+    return torch.cat([color * alpha + (1 - alpha), alpha], -3)
 
 
 def _range(start: float, stop: float, length: int) -> slice:

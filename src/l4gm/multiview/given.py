@@ -38,8 +38,10 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
         folder: where the pictures lie.
 
     Returns:
-        views: [4, 3, 256, 256] float32 in [0, 1] on white, azimuths 0, 90, 180, 270; white where
-            there is none. Larger pictures are averaged down, smaller ones interpolated up.
+        views: float32 in [0, 1], azimuths 0, 90, 180, 270: [4, 4, 256, 256] RGBA, colour not
+            multiplied by alpha, where all given pictures have transparent parts, else
+            [4, 3, 256, 256] on white; white where there is none. Larger pictures are averaged
+            down, smaller ones interpolated up.
         present: [4] bool, which were given; at least one is.
 
     Raises:
@@ -54,7 +56,8 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
     except InputError as error:
         raise InputError(f"{folder}: no pictures in this folder; {_FORM}") from error
     path_of_view = _assign(folder, paths)
-    views = torch.ones(_NUM_VIEWS, 3, VIEW_SIZE_PX, VIEW_SIZE_PX)
+    views = torch.ones(_NUM_VIEWS, 4, VIEW_SIZE_PX, VIEW_SIZE_PX)
+    views[:, 3] = 0
     present = torch.zeros(_NUM_VIEWS, dtype=torch.bool)
     first: tuple[Path, int] | None = None
     for index, path in path_of_view.items():
@@ -66,9 +69,13 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
                 "expected one size, with the object at one scale in all views"
             )
         logger.info("view at azimuth %d: %s", VIEW_AZIMUTHS_DEGREES[index], path)
-        views[index] = _on_white(picture)
+        views[index] = _straight(picture)
         present[index] = True
-    return views, present
+    # What is opaque everywhere was saved with an alpha channel that says nothing.
+    if (views[present, 3].amin((1, 2)) < 1).all():
+        return views, present
+    color, alpha = views[:, :3], views[:, 3:]
+    return (color * alpha + (1 - alpha)).clamp(0, 1), present
 
 
 def _assign(folder: Path, paths: list[Path]) -> dict[int, Path]:
@@ -113,8 +120,9 @@ def _read(path: Path) -> Tensor:
     return torch.cat([picture[:3] * alpha, alpha])
 
 
-def _on_white(picture: Tensor) -> Tensor:
-    """[4, S, S], colour times alpha, and alpha -> [3, 256, 256]."""
+def _straight(picture: Tensor) -> Tensor:
+    """[4, S, S], colour times alpha, and alpha -> [4, 256, 256], colour and alpha."""
     whole = Crop(left=0, top=0, side=picture.shape[-1])
-    resized = crop_and_resize(picture, whole, VIEW_SIZE_PX)
-    return (resized[:3] + 1 - resized[3:]).clamp(0, 1)
+    resized = crop_and_resize(picture, whole, VIEW_SIZE_PX).clamp(0, 1)
+    color, alpha = resized[:3], resized[3:]
+    return torch.cat([torch.where(alpha > 0, color / alpha.clamp(min=1e-6), 1.0), alpha])

@@ -66,8 +66,8 @@ class ChunkState:
     """What one chunk hands to the next.
 
     Args:
-        views: [4, 3, S, S] canonical pictures of one moment. Of view 0 no more is used than, where
-            `keep` is set, what the video showed then.
+        views: [4, 3 or 4, S, S] canonical pictures of one moment. Of view 0 no more is used than,
+            where `keep` is set, what the video showed then.
         present: [4] bool, which views are known; None for all.
         continues: the next chunk begins with a frame that was already reconstructed.
         keep: hand `views` and `present` on as they are, instead of drawing new views.
@@ -79,7 +79,7 @@ class ChunkState:
     keep: bool = False
 
 
-# A clip's state, and frames [k, 3, S, S]: what it brings to a forward pass.
+# A clip's state, and frames [k, 3 or 4, S, S]: what it brings to a forward pass.
 ChunkInput = tuple[ChunkState, Tensor]
 
 
@@ -92,7 +92,7 @@ def reconstruct_chunk(
         reconstruct: the network.
         rig: the canonical cameras.
         state: from the chunk before, or the first guess.
-        frames: [k, 3, S, S], 1 <= k <= chunk_frames; its first frame is the last of the chunk
+        frames: [k, 3 or 4, S, S], 1 <= k <= chunk_frames; its first frame is the last of the chunk
             before when `state.continues`. A short chunk is filled up with its last frame.
         chunk_frames: T, the frames of a forward pass.
 
@@ -128,7 +128,7 @@ def reconstruct_together(
 
 
 def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int) -> Tensor:
-    """[T, 4, 3, S, S]: the frames, filled up to T, beside the state's other views."""
+    """[T, 4, 3 or 4, S, S]: the frames, filled up to T, beside the state's other views."""
     skipped = int(state.continues)
     if not skipped < len(frames) <= chunk_frames:
         raise ValueError(
@@ -173,7 +173,7 @@ class Chunk:
     """One turn of the loop.
 
     Args:
-        frames: [k, 3, S, S], the frames that are new in it.
+        frames: [k, 3 or 4, S, S], the frames that are new in it.
         gaussians: [k, N].
         state: for the next chunk.
         chunk_frames: T for the next chunk.
@@ -190,7 +190,7 @@ class ClipLoop:
 
     Args:
         state: as in `reconstruct_chunk`; from the middle of a video, too.
-        frames: pictures [3, S, S], in order, from the first one that the state asks for.
+        frames: pictures [3 or 4, S, S], in order, from the first one that the state asks for.
     """
 
     def __init__(self, state: ChunkState, frames: Iterable[Tensor]) -> None:

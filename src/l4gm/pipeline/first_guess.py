@@ -29,7 +29,7 @@ MissingViews = Literal["first frame", "first chunk", "every chunk"]
 def lift(
     reconstruct: Reconstruct, rig: InputRig, views: Tensor, present: Tensor | None
 ) -> Gaussians:
-    """One set of Gaussians [N] of four views [4, 3, S, S] of one moment; present [4] bool."""
+    """One set of Gaussians [N] of four views [4, 3 or 4, S, S] of one moment; present [4] bool."""
     known = None if present is None else present[None]
     return run_network(reconstruct, views[None, None], rig.cameras(), known)[0, 0]
 
@@ -41,14 +41,14 @@ def state_from_aligned_views(
     """Lift four views, turn the result to match the first frame, draw the canonical views.
 
     Args:
-        frame: [3, S, S], the first frame.
-        views: [4, 3, S, S], right among themselves, turned by any azimuth against the frame.
+        frame: [3 or 4, S, S], the first frame.
+        views: [4, 3 or 4, S, S], right among themselves, turned by any azimuth against the frame.
         report: gets the azimuth and the times.
     """
     with report.stage("first guess", rig.device):
         guess = lift(reconstruct, rig, views, None)
     with report.stage("align", rig.device):
-        report.azimuth_degrees = best_azimuth(guess, frame, rig)
+        report.azimuth_degrees = best_azimuth(guess, frame[:3], rig)
         return ChunkState(views=rig.draw_all(guess, report.azimuth_degrees))
 
 
@@ -65,8 +65,8 @@ def state_with_missing_views(
     """Start from the first frame and 0 to 2 further views, with a network trained for that.
 
     Args:
-        frame: [3, S, S], the first frame; it is view 0.
-        views: [4, 3, S, S] or None; only the present ones of 1..3 are looked at.
+        frame: [3 or 4, S, S], the first frame; it is view 0.
+        views: [4, 3 or 4, S, S] or None; only the present ones of 1..3 are looked at.
         present: [4] bool, which of `views` are given.
         mode: "first frame" draws the missing ones from a first guess, "first chunk" leaves them
             out until they can be drawn from the first chunk's result, "every chunk" always.

@@ -57,12 +57,14 @@ class PreparedVideo:
         num_frames: T.
         size: width and height of the frames in pixels.
         report: what was found in the video and what was decided, for `report.json`.
+        has_alpha: whether the background was removed, so that alpha is known.
     """
 
     fps: float
     num_frames: int
     size: int
     report: dict[str, Any]
+    has_alpha: bool
     _read: Callable[[int, int], Iterator[Tensor]] = field(repr=False)
     _matting: Matting = field(repr=False)
     _crop: Crop = field(repr=False)
@@ -165,6 +167,7 @@ def prepare_video(
         num_frames=found.num_frames,
         size=size,
         report=report,
+        has_alpha=matting,
         _read=clip.read,
         _matting=method,
         _crop=crop,

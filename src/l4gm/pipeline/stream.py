@@ -28,7 +28,13 @@ from l4gm.pipeline.first_guess import (
     state_from_aligned_views,
     state_with_missing_views,
 )
-from l4gm.pipeline.frames import FrameSource, check_pictures, checked_frames, resized
+from l4gm.pipeline.frames import (
+    FrameSource,
+    check_pictures,
+    checked_frames,
+    match_alpha,
+    resized,
+)
 from l4gm.pipeline.interpolate import (
     RATE,
     GaussianBlender,
@@ -50,7 +56,7 @@ class Stages:
         multiview: the generator of views, or None.
         rig: the canonical cameras.
         chunk_frames, pairs_per_batch, missing_views, renew_views: as in `VideoTo4D`.
-        views: [4, 3, S, S] given views of the first frame, or None.
+        views: [4, 3 or 4, S, S] given views of the first frame, or None.
         known: [4] bool, which of them are given; None for all.
         align: whether they are to be turned to match the first frame.
         seed: for the generator of views.
@@ -104,6 +110,7 @@ class SequenceStream(Iterator[GaussianSequence]):
         num_frames: how many frames all pieces hold together.
         fps: their rate.
         camera: [], the input video's camera.
+        with_alpha: whether the networks are told the video's alpha.
         report: what has been done so far.
         position: where the stream stands; give it to `VideoTo4D.stream` to go on from there with
             the same result. None before the first piece.
@@ -122,6 +129,7 @@ class SequenceStream(Iterator[GaussianSequence]):
         self.num_frames = interpolated_length(count) if interpolated else count
         self.fps = source.fps * RATE if interpolated else source.fps
         self.camera = stages.rig.cameras(stages.rig.render_size)[0]
+        self.with_alpha = stages.rig.with_alpha
         self.report = report
         self.position = None if resume is None else resume.to(stages.rig.device)
         self._source = source
@@ -194,7 +202,7 @@ class SequenceStream(Iterator[GaussianSequence]):
         return piece
 
     def _first_state(self, frame: Tensor) -> ChunkState:
-        """The canonical views of the first frame [3, S, S], by the road that is open."""
+        """The canonical views of the first frame [3 or 4, S, S], by the road that is open."""
         stages, report, total = self._stages, self.report, self._source.num_frames
         views, origin = stages.views, "given"
         if views is None and stages.multiview is not None:
@@ -226,9 +234,10 @@ class SequenceStream(Iterator[GaussianSequence]):
 
     @torch.inference_mode()
     def _generate(self, multiview: MultiViewGenerator, frame: Tensor) -> Tensor:
-        views = multiview(frame, elevation=self._stages.rig.elevation, seed=self._stages.seed)
+        views = multiview(frame[:3], elevation=self._stages.rig.elevation, seed=self._stages.seed)
         check_pictures(views, "generated views", "[4, 3, H, W]")
-        return resized(views.to(frame).clamp(0, 1), self._stages.rig.size)
+        views = resized(views.to(frame).clamp(0, 1), self._stages.rig.size)
+        return match_alpha(views, self.with_alpha)
 
     def _frames(self, start: int) -> Iterator[Tensor]:
         """The checked frames; the time spent waiting for them goes to "prepare"."""
@@ -249,8 +258,8 @@ def run_together(
     """Advance several streams chunk by chunk, all their chunks in one forward pass.
 
     Args:
-        streams: of the same networks, cameras and T. The time of a common forward pass counts in
-            the report of each.
+        streams: of the same networks, cameras and T, all with alpha or all without. The time of a
+            common forward pass counts in the report of each.
 
     Yields:
         (index of the stream, its next piece).

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
 from l4gm.model.sources import resolve_weights
 from l4gm.model.view_weights import load_view_network
@@ -28,6 +29,8 @@ from l4gm.pipeline.frames import (
     TensorFrames,
     check_fps,
     check_pictures,
+    knows_alpha,
+    match_alpha,
     resized,
 )
 from l4gm.pipeline.interpolate import Interpolation
@@ -222,9 +225,11 @@ class VideoTo4D:
             for index, clip in enumerate(clips)
         ]
         pieces: list[list[Gaussians]] = [[] for _ in streams]
-        if streams:
-            for index, piece in run_together(streams):
-                pieces[index].append(piece.gaussians)
+        for with_alpha in (False, True):  # a forward pass is told of all its clips or of none
+            group = [i for i, stream in enumerate(streams) if stream.with_alpha == with_alpha]
+            if group:
+                for index, piece in run_together([streams[i] for i in group]):
+                    pieces[group[index]].append(piece.gaussians)
         return [
             GaussianSequence(Gaussians.cat(parts), stream.fps, stream.camera)
             for parts, stream in zip(pieces, streams, strict=True)
@@ -248,11 +253,14 @@ class VideoTo4D:
         """Reconstruct a video piece by piece, in memory that does not grow with its length.
 
         Args:
-            frames: a video's path (it goes through `prepare`), a prepared video, or a tensor
-                [T, 3, H, H] in [0, 1], taken as prepared: one object, centred, on white.
+            frames: a video's path (it goes through `prepare`), a prepared video, or a tensor in
+                [0, 1], taken as prepared, one object, centred: [T, 3, H, H] on white, or better
+                [T, 4, H, H] RGBA (colour not multiplied by alpha), which tells white parts of the
+                object from background.
             fps: frames per second of what is given; by default the video's, or 15 for a tensor.
-            views: [4, 3, H, H] in [0, 1], the object at the first frame's moment from azimuth
-                0, 90, 180, 270; made by the multi-view generator, if there is one, when not given.
+            views: [4, 3, H, H] on white or [4, 4, H, H] RGBA in [0, 1], the object at the first
+                frame's moment from azimuth 0, 90, 180, 270; made by the multi-view generator, if
+                there is one, when not given. Their alpha counts if that of the frames is known.
             present: [4] bool, which of `views` are given; the others' pictures are not looked at.
             interpolate: put two frames between each pair, if the model has a way to.
             align: take given views as turned by an unknown azimuth against the video, as a
@@ -274,8 +282,11 @@ class VideoTo4D:
             raise InputError(f"elevation: expected degrees between -90 and 90, got {elevation}")
         known = check_views(views, present)
         self._check_missing(views, known)
+        source = _source(frames, fps)
+        with_alpha = knows_alpha(source)
         if views is not None:
-            views = resized(views.to(self.device, torch.float32).clamp(0, 1), self.stage_size)
+            views = on_white(views.to(self.device, torch.float32).clamp(0, 1))
+            views = match_alpha(resized(views, self.stage_size), with_alpha)
         between = self.interpolation if interpolate else None
         if interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
@@ -288,6 +299,7 @@ class VideoTo4D:
                 size=self.stage_size,
                 render_size=self.render_size,
                 shrink=self.shrink,
+                with_alpha=with_alpha,
                 device=self.device,
             ),
             chunk_frames=self.chunk_frames,
@@ -300,9 +312,7 @@ class VideoTo4D:
             seed=seed,
         )
         report = PipelineReport() if report is None else report
-        return SequenceStream(
-            _source(frames, fps), stages, progress or _no_progress, report, resume
-        )
+        return SequenceStream(source, stages, progress or _no_progress, report, resume)
 
     @property
     def _takes_missing_views(self) -> bool:
@@ -339,10 +349,10 @@ def check_views(views: Tensor | None, present: Tensor | Sequence[bool] | None) -
         return None
     if views.ndim != 4 or len(views) != NUM_VIEWS:
         raise InputError(
-            f"views: expected {NUM_VIEWS} pictures [4, 3, H, W] (azimuth 0, 90, 180, 270), "
+            f"views: expected {NUM_VIEWS} pictures [4, 3 or 4, H, W] (azimuth 0, 90, 180, 270), "
             f"got {list(views.shape)}"
         )
-    check_pictures(views, "views", "[4, 3, H, W]")
+    check_pictures(views, "views", "[4, 3 or 4, H, W]", channels=(3, 4))
     if present is None:
         return None
     known = torch.as_tensor(present, dtype=torch.bool).cpu()
@@ -370,6 +380,9 @@ class _Retimed:
         self.fps = fps
         self.num_frames = source.num_frames
         self.frames = source.frames
+        self.has_alpha = knows_alpha(source)
+        if knows_alpha(source):
+            self.cutouts = source.cutouts
 
 
 def _no_progress(stage: str, done: int, total: int) -> None:
