@@ -143,8 +143,9 @@ def test_aligned_views_start_at_the_frame():
     truth = random_object(4)
     frame = picture_from(truth, 50.0)
     report = PipelineReport()
+    views = torch.zeros(4, *frame.shape)
     state = state_from_aligned_views(
-        lambda images, cameras, present: truth.reshape(1, 1), RIG, frame, torch.zeros(4), report
+        lambda images, cameras, present: truth.reshape(1, 1), RIG, frame, views, report
     )
     assert report.azimuth_degrees == 50
     expected = RIG.draw_all(truth, 50.0)
