@@ -13,6 +13,7 @@ from l4gm.multiview.side_views import (
     SideViewGenerator,
     SideViewNet,
     on_white,
+    sharpened,
 )
 
 SMALL = SideViewConfig(
@@ -85,6 +86,14 @@ def test_views_on_white() -> None:
     torch.testing.assert_close(on_white(views).flatten(), torch.tensor([0.8, 0.85, 0.9]))
 
 
+def test_sharpened_outlines_lie_where_alpha_is_a_half() -> None:
+    alpha = torch.tensor([0.0, 0.375, 0.5, 0.5625, 0.625, 1.0])
+    views = torch.cat([torch.full((3, 1, 6), 0.3), alpha.reshape(1, 1, 6)])
+    steep = sharpened(views)
+    assert torch.equal(steep[:3], views[:3])
+    torch.testing.assert_close(steep[3, 0], torch.tensor([0.0, 0, 0.5, 0.75, 1, 1]))
+
+
 def test_the_first_view_is_the_picture_and_seeds_change_nothing(network: SideViewNet) -> None:
     generator = SideViewGenerator(network)
     picture = torch.rand(3, 256, 256)
@@ -104,7 +113,7 @@ def test_other_elevations_are_not_passed_over_in_silence(
     network: SideViewNet, caplog: pytest.LogCaptureFixture
 ) -> None:
     generator = SideViewGenerator(network)
-    generator(torch.rand(3, 32, 32))
+    generator(torch.rand(3, 32, 32), elevation=-10.0)
     assert not caplog.records
     generator(torch.rand(3, 32, 32), elevation=20.0)
     assert "no elevation but 0: expect wrong views at 20" in caplog.text

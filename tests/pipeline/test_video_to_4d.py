@@ -281,6 +281,27 @@ def test_views_of_a_generator_that_knows_its_azimuths_are_taken_as_given():
     assert_same_bits(generated.gaussians, given.gaussians)
 
 
+@pytest.mark.parametrize("missing_views", [True, False])
+def test_a_generator_is_left_out_where_its_views_would_be_wrong(missing_views):
+    frames, views = moving_frames(2), moving_frames(4, seed=1)
+
+    class Level:
+        exact_azimuths = True
+        max_elevation_degrees = 10.0
+
+        def __call__(self, image, *, elevation=0.0, seed=0):
+            return views
+
+    network = SmallNetwork(missing_views=missing_views)
+    video_to_4d = pipeline(4, reconstruction=network, multiview=Level())
+    guesses = []
+    for elevation in (10.0, -10.5):
+        report = PipelineReport()
+        video_to_4d(frames, elevation=elevation, interpolate=False, report=report)
+        guesses.append(report.first_guess)
+    assert guesses == ["generated", "every chunk" if missing_views else "generated"]
+
+
 def test_progress_and_report():
     seen = []
     report = PipelineReport()

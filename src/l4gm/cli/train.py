@@ -47,8 +47,8 @@ class Options(CommonOptions):
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
     preset: Literal["tiny", "mini", "big", "debug"] = "mini"
-    """Network and schedule: mini is the bundled model (hours of CPU), tiny half its size, big the
-    paper's (for GPUs), debug takes seconds."""
+    """Network and schedule: mini is the bundled model (hours of CPU), tiny a smaller one, big the
+    paper's (for GPUs; not of multiview), debug takes seconds."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None

@@ -293,7 +293,7 @@ class VideoTo4D:
         stages = Stages(
             reconstruct=self.reconstruction,
             interpolate=between,
-            multiview=self.multiview,
+            multiview=self._generator(elevation),
             rig=InputRig(
                 elevation=elevation,
                 size=self.stage_size,
@@ -319,6 +319,14 @@ class VideoTo4D:
         """Whether the network was trained with views left out."""
         config = getattr(self.reconstruction, "config", None)
         return bool(getattr(config, "missing_views", False))
+
+    def _generator(self, elevation: float) -> MultiViewGenerator | None:
+        """The generator of views, unless the network does better without one at this elevation."""
+        limit = getattr(self.multiview, "max_elevation_degrees", 90.0)
+        if self._takes_missing_views and abs(elevation) > limit:
+            logger.info("the generator of views does not know elevation %g: left out", elevation)
+            return None
+        return self.multiview
 
     def _check_missing(self, views: Tensor | None, known: Tensor | None) -> None:
         """Raise InputError if views are missing that this network cannot do without."""
