@@ -16,7 +16,8 @@ def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
     """The same items in the same order, made in a thread of their own up to `count` ahead.
 
     An error of `items` is raised here, after the items before it. When the consumer stops early
-    (the generator is closed or forgotten), the thread ends after the item it is at.
+    (the generator is closed or forgotten), the thread ends after the item it is at. It closes
+    `items` where that can be closed.
 
     Args:
         items: made by one thread; the thread that consumes them is another one.
@@ -45,6 +46,10 @@ def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
             put("error", error)
         else:
             put("end", None)
+        finally:
+            # Here and not in the consumer, which an interrupt may send on while an item is made.
+            if hasattr(items, "close"):
+                items.close()
 
     thread = threading.Thread(target=work, name="l4gm-ahead", daemon=True)
     thread.start()
@@ -60,5 +65,3 @@ def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
     finally:
         stop.set()
         thread.join()
-        if hasattr(items, "close"):
-            items.close()
