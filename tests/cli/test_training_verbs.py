@@ -100,7 +100,7 @@ def test_train_multiview_stop_resume_and_use(
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:
     common = ("train", "reconstruction", "-o", tmp_path / "run")
     run(*common, "--resume").assert_bad_input("no checkpoint", "--resume")
-    run(*common, "--skip-stages", "9").assert_bad_input("--skip-stages", "0 to")
+    run(*common, "--skip-stages", "99").assert_bad_input("--skip-stages", "0 to")
     run(*common, "--micro-batches", "3").assert_bad_input("dealt out evenly")
     run(*common, "--models", tmp_path / "no").assert_bad_input("no is not a folder")
     run(*common, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
