@@ -416,3 +416,23 @@ def test_lists_that_do_not_go_together():
         pipeline()([moving_frames(2)] * 2, views=moving_frames(4))
     with pytest.raises(InputError, match=r"frames: expected a tensor \[T, 3 or 4, H, W\]"):
         pipeline()(list(moving_frames(2)))
+
+
+@pytest.mark.parametrize("align", [True, False])
+def test_kept_views_are_of_the_moment_of_the_first_frame_itself(align):
+    """Later pictures are compared with the video's own first one, not with a drawn or given one."""
+    told = []
+
+    class Listening(SmallNetwork):
+        def __call__(self, images, cameras, present=None, **known):
+            told.append(known.get("first"))
+            return super().__call__(images, cameras, present, **known)
+
+    frames, views = moving_frames(9), moving_frames(4, seed=1)
+    video_to_4d = pipeline(4, reconstruction=Listening(), renew_views=False)
+    video_to_4d(frames, views=views, align=align, interpolate=False)
+    size = video_to_4d.stage_size
+    chunks = [first for first in told if first is not None]
+    assert len(chunks) == 3
+    for first in chunks:
+        torch.testing.assert_close(first, resized(frames[:1], size))

@@ -226,11 +226,22 @@ class SequenceStream(Iterator[GaussianSequence]):
             aligned = getattr(stages.multiview, "exact_azimuths", False)
         if aligned:
             report.first_guess = origin
-            return ChunkState(views=views, keep=not stages.renew_views)
+            return self._kept(ChunkState(views=views), frame)
         report.first_guess = f"{origin}, aligned"
         self._progress("align", 0, total)
         state = state_from_aligned_views(stages.reconstruct, stages.rig, frame, views, report)
-        return replace(state, keep=not stages.renew_views)
+        return self._kept(state, frame)
+
+    def _kept(self, state: ChunkState, frame: Tensor) -> ChunkState:
+        """The state, kept for all chunks unless views are renewed.
+
+        Its view 0 is then the video's own picture: networks compare later ones with it, and a drawn
+        or generated one would look like motion.
+        """
+        if self._stages.renew_views:
+            return state
+        front = torch.cat([frame[:3], state.views[0, 3:]])
+        return replace(state, views=torch.cat([front[None], state.views[1:]]), keep=True)
 
     @torch.inference_mode()
     def _generate(self, multiview: MultiViewGenerator, frame: Tensor) -> Tensor:
