@@ -178,7 +178,9 @@ class WorkerProcess:
     def kill(self) -> None:
         """Stop the process at once; whoever waits for its answer gets a WorkerError."""
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            # While another thread waits for it, poll may not know yet that it has ended.
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
     def close(self) -> None:
