@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from l4gm.errors import InputError
 from l4gm.model.weights import (
     check_names,
     model_shapes,
+    parsed_config,
     read_header,
     read_tensors,
     save_weights,
@@ -57,20 +57,8 @@ def load_view_network(
             f"weights {path} are not those of a generator of views (no {_CONFIG_KEY} in the "
             f"metadata); expected a {VIEWS_NAME} of l4gm train multiview"
         )
-    network = SideViewNet(_config_from(text, path))
+    config = parsed_config(text, f"the metadata of {path}", SideViewConfig.from_dict)
+    network = SideViewNet(config)
     check_names(model_shapes(network), header.shapes, path)
     network.load_state_dict(read_tensors(path))
     return network.to(device).eval().requires_grad_(False)
-
-
-def _config_from(text: str, path: Path) -> SideViewConfig:
-    try:
-        values = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{_CONFIG_KEY} in {path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{_CONFIG_KEY} in {path} must be a JSON object")
-    try:
-        return SideViewConfig.from_dict(values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,8 @@ from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 
 # The key under which a weight file carries its network's config.
+T = TypeVar("T")
+
 CONFIG_KEY = "l4gm_config"
 
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
@@ -259,10 +261,20 @@ def config_of(header: WeightHeader) -> L4GMConfig | None:
 
 
 def config_from_text(text: str, source: str) -> L4GMConfig:
-    """A config from JSON.
+    """A config from JSON; see `parsed_config`."""
+    return parsed_config(text, source, L4GMConfig.from_dict)
+
+
+def parsed_config(text: str, source: str, from_dict: Callable[[dict[str, Any]], T]) -> T:
+    """A network's config from JSON.
+
+    Args:
+        text: a JSON object with the config's keys.
+        source: where it stands, for errors.
+        from_dict: the config's constructor, which raises InputError.
 
     Raises:
-        InputError: naming the source, if it is not a JSON object with the config's keys.
+        InputError: naming the source, if it is not that.
     """
     try:
         values: Any = json.loads(text)
@@ -271,7 +283,7 @@ def config_from_text(text: str, source: str) -> L4GMConfig:
     if not isinstance(values, dict):
         raise InputError(f"model config in {source} must be a JSON object")
     try:
-        return L4GMConfig.from_dict(values)
+        return from_dict(values)
     except InputError as error:
         raise InputError(f"{source}: {error}") from error
 
