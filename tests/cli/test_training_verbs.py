@@ -138,3 +138,9 @@ def test_procedural_clips_on_disk(run: Callable, tmp_path: Path) -> None:
     coded = next(read_frames(clip / "view_01.webm")).numpy().astype(float)
     assert np.abs(exact[..., 3] - coded[..., 3]).mean() < 4
     run("data", "procedural", "-o", out, "--videos").assert_bad_input("objects", "--overwrite")
+
+
+def test_multiview_names_a_folder_that_is_not_there(run: Callable, tmp_path: Path) -> None:
+    run("evaluate", "renders", "--multiview", tmp_path / "no").assert_bad_input(
+        "--multiview", "there is no such folder"
+    )

@@ -18,7 +18,7 @@ def own_weights(source: str) -> Path | None:
     """The weight file, if the source is one of our own networks or a folder that holds one.
 
     Raises:
-        InputError: a folder that holds no generator of either kind.
+        InputError: a folder that is not there or holds no generator of either kind.
     """
     if source in ("none", "imagedream"):
         return None
@@ -26,6 +26,8 @@ def own_weights(source: str) -> Path | None:
     if path.suffix == ".safetensors":
         return path
     if not path.is_dir():
+        if path.is_absolute() or source.startswith("."):  # no name on the hub
+            raise InputError(f"--multiview {source}: there is no such folder")
         return None
     if (path / VIEWS_NAME).is_file():
         return path / VIEWS_NAME
