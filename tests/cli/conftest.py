@@ -14,7 +14,7 @@ from l4gm.cli.main import main
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.video import write_video
 from l4gm.model.l4gm import L4GM
-from l4gm.model.view_weights import save_view_network
+from l4gm.model.own_weights import VIEWS
 from l4gm.model.weights import save_weights
 from l4gm.multiview.side_views import SideViewNet
 from l4gm.train.presets import debug_multiview_preset, debug_preset
@@ -62,7 +62,7 @@ def views_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("views")
     torch.manual_seed(0)
     network = SideViewNet(debug_multiview_preset().view_model)
-    save_view_network(network, folder / "multiview.safetensors")
+    VIEWS.save(network, folder / "multiview.safetensors")
     return folder
 
 

@@ -15,7 +15,8 @@ from l4gm.train.batches import (
     on_white,
     surface_points,
 )
-from l4gm.train.presets import debug_preset, position_after
+from l4gm.train.config import position_after
+from l4gm.train.presets import debug_preset
 
 
 def test_a_batch_depends_on_seed_stage_and_step_alone(counting):

@@ -16,12 +16,13 @@ from l4gm.pipeline.chunks import ChunkState, reconstruct_chunk
 from l4gm.pipeline.rig import InputRig
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.train.batches import with_alpha
+from l4gm.train.config import Stage
 from l4gm.train.interpolation import (
     PairSampler,
     interpolate_clip,
     summarize_interpolation,
 )
-from l4gm.train.presets import Stage, debug_interpolation_preset
+from l4gm.train.presets import debug_interpolation_preset
 
 
 @pytest.fixture(scope="module")

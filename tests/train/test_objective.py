@@ -15,8 +15,9 @@ from l4gm.perceptual.published import MissingWeightsError
 from l4gm.splat.render import render
 from l4gm.train import losses as losses_module
 from l4gm.train.batches import BatchSampler
+from l4gm.train.config import Stage
 from l4gm.train.losses import Objective, perceptual_error
-from l4gm.train.presets import Stage, big_preset
+from l4gm.train.presets import big_preset
 
 
 def small_big():

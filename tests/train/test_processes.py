@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from l4gm.train.checkpoints import load_newest
-from l4gm.train.presets import Stage, debug_preset
+from l4gm.train.config import Stage
+from l4gm.train.presets import debug_preset
 
 PROGRAM = """
     import dataclasses, importlib.util, json, pathlib, sys
@@ -23,7 +24,7 @@ PROGRAM = """
     from l4gm.model.attention import GridAttention
     from l4gm.model.unet import ResidualBlock
     from l4gm.train.optimization import make_optimizer
-    from l4gm.train.presets import TrainConfig
+    from l4gm.train.config import TrainConfig
     from l4gm.train.processes import Together, find_processes
 
     class Sharded(Together):

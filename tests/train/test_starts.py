@@ -7,7 +7,8 @@ from safetensors.torch import save_file
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import save_weights
-from l4gm.train.presets import PRESETS, debug_preset, without_stages
+from l4gm.train.config import without_stages
+from l4gm.train.presets import PRESETS, debug_preset
 from l4gm.train.starts import as_resumed, starting_weights, with_network_of
 
 

@@ -20,6 +20,7 @@ from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import load_model
 from l4gm.train.checkpoints import checkpoint_paths, load_checkpoint, load_newest
+from l4gm.train.config import Stage
 from l4gm.train.optimization import (
     MAX_SKIPPED_IN_A_ROW,
     SPIKE_FACTOR,
@@ -27,7 +28,7 @@ from l4gm.train.optimization import (
     StepJudge,
     learning_rate_factor,
 )
-from l4gm.train.presets import Stage, debug_preset
+from l4gm.train.presets import debug_preset
 
 
 def test_a_run_ends_with_weights_that_the_pipeline_reads(start, discs, tmp_path):
@@ -109,7 +110,7 @@ def test_a_killed_run_leaves_a_whole_checkpoint(tmp_path):
         path = {str(Path(__file__).with_name("conftest.py"))!r}
         spec = importlib.util.spec_from_file_location("t", path)
         t = importlib.util.module_from_spec(spec); spec.loader.exec_module(t)
-        from l4gm.train.presets import Stage
+        from l4gm.train.config import Stage
         stage = Stage(steps=100000, size_px=16, num_clips=2)
         config = dataclasses.replace(t.debug_preset(), stages=(stage,))
         folder = pathlib.Path({str(tmp_path / "run")!r})

@@ -10,12 +10,13 @@ import torch
 
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
-from l4gm.model.view_weights import load_view_network
+from l4gm.model.own_weights import VIEWS
 from l4gm.model.weights import save_weights
 from l4gm.multiview.side_views import on_white
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.video_to_4d import VideoTo4D
-from l4gm.train.presets import Stage, debug_multiview_preset, debug_preset
+from l4gm.train.config import Stage
+from l4gm.train.presets import debug_multiview_preset, debug_preset
 from l4gm.train.views import ViewSampler, mirrored, score_views, summarize_views, view_loss
 
 
@@ -116,7 +117,7 @@ def test_a_run_ends_in_weights_that_the_pipeline_takes_from_a_model_folder(
     assert "gain_views" in (tmp_path / "log.jsonl").read_text().splitlines()[-1]
     assert "azimuth 90, 180, 270" in (tmp_path / "report.html").read_text()
     assert not (tmp_path / "config.json").exists()  # it would pass for the reconstruction's
-    network = load_view_network(path)
+    network = VIEWS.load(path)
     assert network.config == debug_multiview_preset().model
 
     torch.manual_seed(1)

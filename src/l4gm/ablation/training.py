@@ -28,7 +28,7 @@ from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 from l4gm.model.weights import load_model, save_weights
 from l4gm.splat.render import render
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.tasks import ReconstructionTask
 from l4gm.train.trainer import RunOptions, Trainer
 

@@ -16,6 +16,7 @@ from l4gm.evaluation.findings import Claim, Curve, Findings, judge
 from l4gm.evaluation.metrics import flicker, psnr
 from l4gm.evaluation.renders import clip_images, clip_rgba, single_pass
 from l4gm.gaussians.types import Gaussians
+from l4gm.model.motion import MotionNet
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.splat.render import render
 
@@ -156,7 +157,11 @@ def autoregressive(test: UseTest) -> Findings:
 
 def _interpolation(test: UseTest, pipeline: VideoTo4D) -> tuple[list[Curve], Claim]:
     """PSNR of the frames between, in two rolls: as the model makes them, and with the ends held."""
-    way = "blended Gaussians" if pipeline.interpolation == "linear" else "interpolation network"
+    way = "interpolation network"
+    if pipeline.interpolation == "linear":
+        way = "blended Gaussians"
+    elif isinstance(pipeline.interpolation, MotionNet):
+        way = "blended Gaussians, front moved"
     step = test.frames_per_roll - 1
     between: list[tuple[float, ...]] = []
     held: list[tuple[float, ...]] = []

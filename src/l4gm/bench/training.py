@@ -19,9 +19,9 @@ from l4gm.bench.results import Row
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.model.l4gm import L4GM
 from l4gm.splat.render import render
+from l4gm.train.config import TrainConfig
 from l4gm.train.losses import Objective
 from l4gm.train.optimization import make_optimizer, update_average
-from l4gm.train.presets import TrainConfig
 from l4gm.train.processes import Alone
 from l4gm.train.tasks import ReconstructionTask
 

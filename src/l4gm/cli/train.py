@@ -18,7 +18,8 @@ from l4gm.gaussians.atomic import atomic_file
 
 if TYPE_CHECKING:
     from l4gm.data.clip import ClipSource
-    from l4gm.train.presets import TrainConfig
+    from l4gm.multiview.protocol import MultiViewGenerator
+    from l4gm.train.config import TrainConfig
     from l4gm.train.processes import Processes
     from l4gm.train.tasks import Task
     from l4gm.train.trainer import Trainer
@@ -30,6 +31,7 @@ l4gm train reconstruction --preset mini -o runs/mini --resume
 l4gm train reconstruction --preset mini -o runs/mixed --models my_glb_files/
 l4gm train interpolation --weights runs/mini/recon.safetensors -o runs/mini_interpolation
 l4gm train multiview --preset mini -o runs/views --models my_glb_files/
+l4gm train motion --preset mini -o runs/motion --models my_glb_files/
 l4gm train reconstruction --preset big --weights lgm.safetensors --skip-stages 1 -o runs/big
 accelerate launch -m l4gm train reconstruction --preset big -o runs/big    # several GPUs
 """
@@ -41,14 +43,14 @@ RECONSTRUCTION_NAME = "recon.safetensors"
 class Options(CommonOptions):
     """What to train, on what, for how long."""
 
-    network: tyro.conf.Positional[Literal["reconstruction", "interpolation", "multiview"]]
-    """The network to train: frames to Gaussians, the frames between frames, or one picture to the
-    three views that it does not show."""
+    network: tyro.conf.Positional[Literal["reconstruction", "interpolation", "multiview", "motion"]]
+    """The network to train: frames to Gaussians, the frames between frames, one picture to the
+    three views that it does not show, or two pictures to the motion between them."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
     preset: Literal["tiny", "mini", "big", "debug"] = "mini"
     """Network and schedule: mini is the bundled model (hours of CPU), tiny a smaller one, big the
-    paper's (for GPUs; not of multiview), debug takes seconds."""
+    paper's (for GPUs), debug takes seconds. Multiview has no big, motion no big and no tiny."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
@@ -65,6 +67,9 @@ class Options(CommonOptions):
     """Save and stop after this long; --resume goes on."""
     validation_clips: int = 16
     """Objects never trained on that are scored now and then; 0 for none."""
+    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
+    """Reconstruction: who makes the views of the clips that are shown with generated ones: mini,
+    imagedream, file or folder of l4gm train multiview; none: no clip is."""
     true_views: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Interpolation: share of the samples with true side views, as in the paper, and not drawn ones
     (0 to 1; by default the preset's)."""
@@ -108,8 +113,11 @@ def run(options: Options) -> None:
         done = f"{trainer.step} of {trainer.config.total_steps} steps"
         print(f"{options.out}: stopped after {done}; --resume goes on")
     else:
-        model = "--multiview" if options.network == "multiview" else "--model"
-        print(f"{finished}: try it with l4gm reconstruct VIDEO {model} {options.out}")
+        if options.network == "motion":
+            print(f"{finished}: put it into a model's folder, beside recon.safetensors")
+        else:
+            model = "--multiview" if options.network == "multiview" else "--model"
+            print(f"{finished}: try it with l4gm reconstruct VIDEO {model} {options.out}")
         print(f"{options.out / 'report.html'}: how the training went")
 
 
@@ -144,7 +152,8 @@ def _start(options: Options) -> Trainer:
     import math
 
     from l4gm.pipeline.device import find_device
-    from l4gm.train.presets import PRESETS, without_stages
+    from l4gm.train.config import without_stages
+    from l4gm.train.presets import PRESETS
     from l4gm.train.processes import find_processes
     from l4gm.train.starts import as_resumed, starting_weights, with_network_of
     from l4gm.train.trainer import RunOptions, Trainer
@@ -159,6 +168,9 @@ def _start(options: Options) -> Trainer:
         config = without_stages(config, options.skip_stages)
     except ValueError as error:
         raise UsageError(f"--skip-stages: {error}") from error
+    if options.multiview == "none":
+        stages = [replace(stage, generated_view_probability=0.0) for stage in config.stages]
+        config = replace(config, stages=tuple(stages))
     weights = None
     if options.resume:
         config = as_resumed(config, options.out)
@@ -184,13 +196,16 @@ def _start(options: Options) -> Trainer:
 
 def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
-    from l4gm.train.tasks import InterpolationTask, MultiViewTask, ReconstructionTask
+    from l4gm.train.tasks import InterpolationTask, MotionTask, MultiViewTask, ReconstructionTask
 
     source, heldout = _source(options, "train"), _source(options, "heldout")
     if options.network == "reconstruction":
-        return ReconstructionTask(config, source, heldout, options.validation_clips)
+        generator = _generator(options, config, processes)
+        return ReconstructionTask(config, source, heldout, options.validation_clips, generator)
     if options.network == "multiview":
         return MultiViewTask(config, source, heldout, options.validation_clips)
+    if options.network == "motion":
+        return MotionTask(config, source, heldout, options.validation_clips)
     # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
     # is a whole model.
     kept = options.out / RECONSTRUCTION_NAME
@@ -202,6 +217,19 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     processes.wait()
     reconstruction = load_model(kept, config=config.gaussian_model, device=processes.device)
     return InterpolationTask(config, source, reconstruction, heldout, options.validation_clips)
+
+
+def _generator(
+    options: Options, config: TrainConfig, processes: Processes
+) -> MultiViewGenerator | None:
+    """The generator of views, if a stage wants it."""
+    from l4gm.cli.view_sources import load_generator
+    from l4gm.model.sources import BUNDLED, bundled_folder
+
+    if not any(stage.generated_view_probability for stage in config.stages):
+        return None
+    name = options.multiview
+    return load_generator(str(bundled_folder(name)) if name in BUNDLED else name, processes.device)
 
 
 def _source(options: Options, split: Literal["train", "heldout"]) -> ClipSource:

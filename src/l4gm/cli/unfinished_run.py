@@ -70,8 +70,8 @@ class UnfinishedRun:
         tensors: dict[str, Tensor] = {"views": position.state.views}
         if position.state.present is not None:
             tensors["present"] = position.state.present
-        if position.last is not None:
-            tensors["last"] = position.last
+        for index, part in enumerate(position.last or ()):
+            tensors[f"last.{index}"] = part
         text = json.dumps(
             {
                 "identity": record.identity,
@@ -217,7 +217,8 @@ def _read_record(folder: Path) -> Record | None:
             num_frames=document["num_frames"],
             state=state,
             chunk_frames=document["chunk_frames"],
-            last=tensors.get("last"),
+            last=tuple(tensors[name] for name in sorted(tensors) if name.startswith("last."))
+            or None,
         )
         return Record(identity=document["identity"], position=position, notes=document["notes"])
     return None

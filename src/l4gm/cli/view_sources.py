@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from l4gm.errors import InputError
-from l4gm.model.view_weights import VIEWS_NAME, load_view_network
+from l4gm.model.own_weights import VIEWS
 from l4gm.multiview.imagedream import ImageDream
 from l4gm.multiview.imagedream_parts import HUB_NAME
 from l4gm.multiview.protocol import MultiViewGenerator
@@ -29,12 +29,12 @@ def own_weights(source: str) -> Path | None:
         if path.is_absolute() or source.startswith("."):  # no name on the hub
             raise InputError(f"--multiview {source}: there is no such folder")
         return None
-    if (path / VIEWS_NAME).is_file():
-        return path / VIEWS_NAME
+    if (path / VIEWS.file_name).is_file():
+        return path / VIEWS.file_name
     if not (path / "unet").is_dir():
         raise InputError(
-            f"--multiview {source}: holds neither {VIEWS_NAME} (l4gm train multiview writes it) "
-            "nor the parts of ImageDream"
+            f"--multiview {source}: holds neither {VIEWS.file_name} (l4gm train multiview "
+            "writes it) nor the parts of ImageDream"
         )
     return None
 
@@ -53,7 +53,7 @@ def load_generator(source: str, device: torch.device) -> MultiViewGenerator | No
     if source == "none":
         return None
     if (own := own_weights(source)) is not None:
-        return SideViewGenerator(load_view_network(own, device=device))
+        return SideViewGenerator(VIEWS.load(own, device=device))
     # It works once a video: between, its parts need not lie in the device's memory.
     name = HUB_NAME if source == "imagedream" else source
     return ImageDream.from_pretrained(name, device=device, offload=device.type != "cpu")

@@ -16,7 +16,7 @@ import torch
 
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
-from l4gm.model.view_weights import VIEWS_NAME
+from l4gm.model.own_weights import MOTION, VIEWS
 from l4gm.model.weights import PICKLE_SUFFIXES, config_from_text, load_model, refuse_pickle
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ class WeightFiles:
         recon: the reconstruction network's weights.
         interp: the interpolation network's, or None where there is none.
         multiview: those of our own generator of views, or None where there is none.
+        motion: those of our own network for frames between, or None where there is none.
         config: `config.json` for files that do not carry their config, or None.
     """
 
@@ -62,12 +63,14 @@ class WeightFiles:
     recon: Path
     interp: Path | None = None
     multiview: Path | None = None
+    motion: Path | None = None
     config: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """The weight files that there are."""
-        return [path for path in (self.recon, self.interp, self.multiview) if path is not None]
+        paths = (self.recon, self.interp, self.multiview, self.motion)
+        return [path for path in paths if path is not None]
 
     def path(self, kind: Kind) -> Path:
         """The file of one network.
@@ -102,9 +105,9 @@ def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> W
 
     Args:
         name: "mini" (bundled), "official" (the paper's, hub `jiawei011/L4GM`), a folder with
-            `recon.safetensors` and optionally `interp.safetensors`, `multiview.safetensors` and
-            `config.json`, one
-            `.safetensors` file (reconstruction only), or a hub name `owner/name`.
+            `recon.safetensors` and optionally `interp.safetensors`, `multiview.safetensors`,
+            `motion.safetensors` and `config.json`, one `.safetensors` file (reconstruction only),
+            or a hub name `owner/name`.
         download: fetch from the hub what is not on this machine.
 
     Raises:
@@ -157,13 +160,14 @@ def _folder(folder: Path, name: str, known: Repository | None = None) -> WeightF
             )
         raise InputError(f"no {known.recon} in the folder {folder}: it must hold the weights")
     interp = folder / known.interp if known.interp else None
-    views = folder / VIEWS_NAME
+    views, motion = folder / VIEWS.file_name, folder / MOTION.file_name
     config = folder / CONFIG_NAME
     return WeightFiles(
         name=name,
         recon=recon,
         interp=interp if interp is not None and interp.is_file() else None,
         multiview=views if views.is_file() else None,
+        motion=motion if motion.is_file() else None,
         config=config if config.is_file() else None,
     )
 

@@ -156,16 +156,18 @@ class UpBlock(Level):
 
 
 class UNet(nn.Module):
-    """Feature maps from the 9-channel input.
+    """Feature maps from the input of 9 channels, or of `in_channels`.
 
     The grid of the output is `config.pixels_per_splat` times coarser than the input.
     """
 
-    def __init__(self, config: L4GMConfig, out_channels: int) -> None:
+    def __init__(
+        self, config: L4GMConfig, out_channels: int, in_channels: int = NUM_INPUT_CHANNELS
+    ) -> None:
         super().__init__()
         self.patch_size = config.patch_size
         channels = config.down_channels[0]
-        inputs = NUM_INPUT_CHANNELS * config.patch_size**2 + num_extra_channels(config)
+        inputs = in_channels * config.patch_size**2 + num_extra_channels(config)
         self.conv_in = nn.Conv2d(inputs, channels, 3, padding=1)
         skips = [channels]
         self.down_blocks = nn.ModuleList()
@@ -192,7 +194,7 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
 
     def forward(self, x: Tensor, grid: Grid, extra: Tensor | None = None) -> Tensor:
-        """[B T V, 9, H, W] -> [B T V, out_channels, h, w].
+        """[B T V, in_channels, H, W] -> [B T V, out_channels, h, w].
 
         `extra` are the config's further input channels [B T V, C, H / patch_size, W / patch_size].
 

@@ -10,6 +10,8 @@ leave no trace, because a pair depends on its two frames and their Gaussians alo
 from __future__ import annotations
 
 import logging
+import math
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,14 +20,18 @@ from torch import Tensor
 
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
+from l4gm.model.motion import MotionNet
 from l4gm.pipeline.chunks import Reconstruct, run_network
-from l4gm.pipeline.rig import InputRig
+from l4gm.pipeline.frames import match_alpha
+from l4gm.pipeline.rig import NUM_VIEWS, InputRig
 
 RATE = 3  # the interpolated sequence's frame rate over the video's
 _STEPS = RATE + 1
 
-# A network that puts frames between, or linear blends of both ends' Gaussians.
-Interpolation = Reconstruct | Literal["linear"]
+# The paper's network; our own, which tells motion; or linear blends of both ends' Gaussians.
+Interpolation = Reconstruct | MotionNet | Literal["linear"]
+# What is kept of the last frame.
+Last = tuple[Tensor, ...]
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +98,11 @@ class Interpolator:
         reconstruct: Reconstruct,
         rig: InputRig,
         pairs_per_batch: int = 4,
-        last: Tensor | None = None,
+        last: Last | None = None,
     ) -> None:
         if pairs_per_batch < 1:
             raise ValueError(f"pairs_per_batch must be at least 1, got {pairs_per_batch}")
-        self.last = last  # [1, 4, 3 or 4, S, S], the pictures of the last frame
+        self.last = last  # one tensor [1, 4, 3 or 4, S, S], the pictures of the last frame
         self._reconstruct = reconstruct
         self._rig = rig
         self._pairs_per_batch = pairs_per_batch
@@ -113,8 +119,8 @@ class Interpolator:
         pictures = torch.cat([frames[:, None], self._rig.draw_sides(gaussians)], 1)
         is_start = self.last is None or self._lone is not None
         if self.last is not None:
-            pictures = torch.cat([self.last, pictures])
-        self.last = pictures[-1:].clone()
+            pictures = torch.cat([self.last[0], pictures])
+        self.last = (pictures[-1:].clone(),)
         if len(pictures) == 1:
             self._lone = gaussians
             return None
@@ -146,34 +152,90 @@ def blend_gaussians(first: Gaussians, second: Gaussians, share: float) -> Gaussi
 
 
 class GaussianBlender:
-    """Puts blends of both ends' Gaussians between them: interpolation without a network.
+    """Puts blends of both ends' Gaussians between them, without the interpolation network.
 
     The same contract as `Interpolator`, but that nothing is ever owed.
 
     Args:
+        motion: the front view's splats, a quarter of them, come from the nearer end, moved as this
+            network tells from the video's pictures; None: they are blends, too. They need it: what
+            a splat of the side views stands for is the same at all times, but the front view's
+            pixels show another piece of the surface at each.
+        rig: the canonical cameras; for `motion`.
+        pairs_per_batch: pairs that `motion` looks at together.
         last: `last` of a blender that stopped here, to go on in its place.
     """
 
-    def __init__(self, last: Tensor | None = None) -> None:
-        self.last = last  # [1, N, 14], the last frame's Gaussians, all parameters side by side
+    def __init__(
+        self,
+        motion: MotionNet | None = None,
+        rig: InputRig | None = None,
+        pairs_per_batch: int = 4,
+        last: Last | None = None,
+    ) -> None:
+        if motion is not None and rig is None:
+            raise ValueError("a motion network needs the rig")
+        # The last frame's Gaussians [1, N, 14], all parameters side by side, and for the motion
+        # network its picture [1, 4, S, S].
+        self.last = last
+        self._motion = motion
+        self._rig = rig
+        self._pairs_per_batch = pairs_per_batch
 
     @torch.inference_mode()
     def push(self, frames: Tensor, gaussians: Gaussians) -> Gaussians:
-        """Take the next k Gaussians [k, N]; `frames` are not looked at.
+        """Take the next k frames [k, 3 or 4, S, S] and their Gaussians [k, N].
 
         Returns:
             [3 k, N], two less for the first piece.
         """
-        known = gaussians
-        if self.last is not None:
-            known = Gaussians.cat([_unpacked(self.last), gaussians])
+        known, pictures = gaussians, frames[:0]
+        if self._motion is not None:
+            pictures = match_alpha(frames, True)
         is_start = self.last is None
-        self.last = _packed(gaussians[-1:]).clone()
+        if self.last is not None:
+            known = Gaussians.cat([_unpacked(self.last[0]), gaussians])
+            if self._motion is not None:
+                pictures = torch.cat([self.last[1], pictures])
+        kept = [_packed(gaussians[-1:]), pictures[-1:]]
+        self.last = tuple(part.clone() for part in kept if len(part))
         first, second = known[:-1], known[1:]
         steps = [blend_gaussians(first, second, step / RATE) for step in range(1, RATE)]
+        if self._motion is not None and len(second.means):
+            ends = (first, pictures[:-1]), (second, pictures[1:])
+            steps[0] = self._with_moved_front(steps[0], *ends)
+            steps[1] = self._with_moved_front(steps[1], *reversed(ends))
         joined = Gaussians.stack([*steps, second])  # [3, n - 1, N]
         joined = joined.map(lambda values: values.transpose(0, 1).flatten(0, 1))
         return Gaussians.cat([known[:1], joined]) if is_start else joined
+
+    def _with_moved_front(
+        self, blended: Gaussians, near: tuple[Gaussians, Tensor], far: tuple[Gaussians, Tensor]
+    ) -> Gaussians:
+        """[P, N] with the front view's splats of the nearer end, moved towards the farther one."""
+        assert self._motion is not None
+        assert self._rig is not None
+        gaussians, here = near
+        size = math.isqrt(gaussians.num_gaussians // NUM_VIEWS)
+        moves = torch.cat(
+            [
+                self._motion(*pair).moves
+                for pair in zip(
+                    here.split(self._pairs_per_batch),
+                    far[1].split(self._pairs_per_batch),
+                    strict=True,
+                )
+            ]
+        )
+        if moves.shape[-1] != size:
+            moves = F.interpolate(moves, (size, size), mode="bilinear")
+        rotation = self._rig.cameras()[0].world_from_camera[:3, :3]
+        offsets = moves.flatten(2).transpose(1, 2) @ rotation.T.to(moves)  # [P, h w, 3]
+        front = gaussians.map(lambda values: values[:, : size * size])
+        front = replace(front, means=front.means + offsets)
+        rest = blended.map(lambda values: values[:, size * size :])
+        parts = {name: (getattr(front, name), getattr(rest, name)) for name in _WIDTHS}
+        return Gaussians(**{name: torch.cat(pair, 1) for name, pair in parts.items()})
 
     def finish(self) -> None:
         """Nothing is owed at the end."""

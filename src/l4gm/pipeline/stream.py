@@ -13,6 +13,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.model.motion import MotionNet
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.ahead import ahead
 from l4gm.pipeline.chunks import (
@@ -40,6 +41,7 @@ from l4gm.pipeline.interpolate import (
     GaussianBlender,
     Interpolation,
     Interpolator,
+    Last,
     interpolated_length,
 )
 from l4gm.pipeline.report import PipelineReport, Progress
@@ -52,7 +54,7 @@ class Stages:
 
     Args:
         reconstruct: the reconstruction network.
-        interpolate: the interpolation network, "linear", or None.
+        interpolate: as `interpolation` in `VideoTo4D`.
         multiview: the generator of views, or None.
         rig: the canonical cameras.
         chunk_frames, pairs_per_batch, missing_views, renew_views: as in `VideoTo4D`.
@@ -90,7 +92,7 @@ class StreamPosition:
     num_frames: int
     state: ChunkState
     chunk_frames: int
-    last: Tensor | None
+    last: Last | None
 
     def to(self, device: torch.device) -> StreamPosition:
         """The same on another device."""
@@ -99,7 +101,7 @@ class StreamPosition:
         return replace(
             self,
             state=replace(state, views=state.views.to(device), present=present),
-            last=None if self.last is None else self.last.to(device),
+            last=None if self.last is None else tuple(part.to(device) for part in self.last),
         )
 
 
@@ -139,7 +141,11 @@ class SequenceStream(Iterator[GaussianSequence]):
         self._interpolator: Interpolator | GaussianBlender | None = None
         last = None if self.position is None else self.position.last
         if stages.interpolate == "linear":
-            self._interpolator = GaussianBlender(last)
+            self._interpolator = GaussianBlender(last=last)
+        elif isinstance(stages.interpolate, MotionNet):
+            self._interpolator = GaussianBlender(
+                stages.interpolate, stages.rig, stages.pairs_per_batch, last
+            )
         elif stages.interpolate is not None:
             self._interpolator = Interpolator(
                 stages.interpolate, stages.rig, stages.pairs_per_batch, last

@@ -15,8 +15,8 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
+from l4gm.model.own_weights import MOTION, VIEWS
 from l4gm.model.sources import resolve_weights
-from l4gm.model.view_weights import load_view_network
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.multiview.side_views import SideViewGenerator
@@ -53,8 +53,8 @@ class VideoTo4D:
 
     Args:
         reconstruction: the network, `L4GM` or alike.
-        interpolation: the network that puts two frames between each pair, "linear" for blends of
-            their Gaussians, None for none.
+        interpolation: what puts two frames between each pair: the paper's network; our `MotionNet`,
+            for blends of their Gaussians whose front moves; "linear" for blends; None for none.
         multiview: makes the other views of the first frame; None for none.
         chunk_frames: T, the frames of one forward pass.
         render_size: pixels at which the views that are handed on are drawn.
@@ -148,11 +148,8 @@ class VideoTo4D:
             options.setdefault("chunk_frames", int(trained_frames))
         elif not any(".t_attns." in tensor for tensor in header.shapes):
             options.setdefault("chunk_frames", 1)  # LGM: a network of single moments
-        between: Interpolation | None = None
-        if header.metadata.get(INTERPOLATION_KEY) == "linear":
-            between = "linear"
         if files.multiview is not None and "multiview" not in options:
-            views = load_view_network(files.multiview, device=place)
+            views = VIEWS.load(files.multiview, device=place)
             options["multiview"] = SideViewGenerator(views)
         dtype = find_precision(precision, place)
 
@@ -162,12 +159,14 @@ class VideoTo4D:
                 model.unet.compile(dynamic=False)
             return model
 
-        return cls(
-            network("recon"),
-            between if files.interp is None else network("interp"),
-            device=place,
-            **options,
-        )
+        between: Interpolation | None = None
+        if files.interp is not None:
+            between = network("interp")
+        elif files.motion is not None:
+            between = MOTION.load(files.motion, device=place).to(dtype)
+        elif header.metadata.get(INTERPOLATION_KEY) == "linear":
+            between = "linear"
+        return cls(network("recon"), between, device=place, **options)
 
     @overload
     def __call__(self, frames: Frames, **options: Any) -> GaussianSequence: ...

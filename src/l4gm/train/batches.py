@@ -19,8 +19,10 @@ from torch import Tensor
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.geometry.cameras import Cameras
 from l4gm.geometry.rays import pixel_rays
+from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.frames import match_alpha, resized
 from l4gm.train.augmentation import distort_grid, jitter_sides
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.config import Stage, TrainConfig
 
 # The stream of random numbers that says when alpha is told, beside those of the samples.
 _ALPHA_STREAM = 1
@@ -172,13 +174,32 @@ def is_alpha_told(config: TrainConfig, stage_index: int, step: int) -> bool:
 
 
 class BatchSampler:
-    """Draws batches for one stage from a clip source, keeping rendered clips in memory."""
+    """Draws batches for one stage from a clip source, keeping rendered clips in memory.
 
-    def __init__(self, config: TrainConfig, stage_index: int, source: ClipSource) -> None:
+    Args:
+        config: of the run.
+        stage_index: of the stage.
+        source: clips.
+        generator: of views, for stages that want generated ones.
+
+    Raises:
+        ValueError: the stage wants generated views, and there is no generator.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        stage_index: int,
+        source: ClipSource,
+        generator: MultiViewGenerator | None = None,
+    ) -> None:
         self.config = config
         self.stage_index = stage_index
         self.stage: Stage = config.stages[stage_index]
         self.source = source
+        self.generator = generator
+        if self.stage.generated_view_probability and generator is None:
+            raise ValueError("the stage wants generated views, but there is no generator")
         self.request = ClipRequest(
             size_px=self.stage.size_px,
             num_frames=config.frames_per_clip if self.stage.keep_clips else self.stage.num_frames,
@@ -187,6 +208,7 @@ class BatchSampler:
             tracks=config.gaussian_model.ray_offset and self.stage.num_frames > 1,
         )
         self._kept: dict[int, Clip] = {}
+        self._generated: dict[tuple[int, int], Tensor] = {}
 
     def clip(self, index: int) -> Clip:
         """Clip of this index, rendered once."""
@@ -197,6 +219,19 @@ class BatchSampler:
             self._kept[index] = clip
         return clip
 
+    def generated_sides(self, index: int, frame: int) -> Tensor:
+        """Views 1..3 [3, 4, H, W] as the pipeline makes them of a clip's picture, alpha guessed."""
+        key = index, frame
+        if key in self._generated:
+            return self._generated[key].float() / 255
+        assert self.generator is not None
+        front, _ = on_white(torch.from_numpy(self.clip(index).images[frame, 0]))
+        views = resized(self.generator(front)[1:].clamp(0, 1), self.stage.size_px)
+        sides = match_alpha(views, True).mul(255).round().to("cpu", torch.uint8)
+        if self.stage.keep_clips:
+            self._generated[key] = sides
+        return sides.float() / 255
+
     def batch(self, step: int, part: int = 0, num_parts: int = 1) -> Batch:
         """The batch of this step of the stage, or one of the equal parts it is dealt out in."""
         numbers = range(part, self.stage.batch_size, num_parts)
@@ -205,7 +240,8 @@ class BatchSampler:
     def _sample(self, step: int, number: int) -> Batch:
         stage = self.stage
         generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
-        clip = self.clip(int(generator.integers(0, stage.num_clips)))
+        index = int(generator.integers(0, stage.num_clips))
+        clip = self.clip(index)
         start = int(generator.integers(0, clip.images.shape[0] - stage.num_frames + 1))
         frames = slice(start, start + stage.num_frames)
         views = clip.num_input_views
@@ -219,6 +255,12 @@ class BatchSampler:
             inputs[0, 1:] = distort_grid(inputs[0, 1:], generator)
         if generator.random() < self.config.jitter_probability:
             input_cameras = jitter_sides(input_cameras, generator)
+        surface = surface_points(clip, frames, self.config.gaussian_model.ray_offset)
+        if generator.random() < stage.generated_view_probability:
+            inputs[0, 1:] = self.generated_sides(index, start)
+            present[:] = True
+            if surface is not None:  # a pixel beside the object shows none of it
+                surface[:, 1:][inputs[0, 1:, 3].expand_as(surface[:, 1:, ..., 0]) < 0.5] = torch.nan
         inputs = copy_first_frame_views(inputs[None])[0]
         is_told = is_alpha_told(self.config, self.stage_index, step)
         return Batch(
@@ -229,7 +271,7 @@ class BatchSampler:
             target_image=color[:, views:],
             target_alpha=alpha[:, views:],
             target_cameras=over_time(clip.cameras[views:], stage.num_frames),
-            surface=surface_points(clip, frames, self.config.gaussian_model.ray_offset),
+            surface=surface,
         )
 
 

@@ -43,7 +43,7 @@ from l4gm.train.batches import (
     with_alpha,
     without_free_depth,
 )
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.config import Stage, TrainConfig
 
 # The stream of random numbers of a clip, beside those of the steps.
 _CLIP_STREAM = 1

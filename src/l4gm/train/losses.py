@@ -15,7 +15,7 @@ from l4gm.perceptual.lpips import Lpips, load_lpips
 from l4gm.perceptual.published import MissingWeightsError
 from l4gm.splat.render import RenderOutput, render
 from l4gm.train.batches import Batch
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.config import Stage, TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,13 @@ def pool_points(points: Tensor, size: int) -> Tensor:
     """Mean of the known points in each cell.
 
     Args:
-        points: [..., H, W, 3], NaN where unknown.
+        points: [..., H, W, C], NaN where unknown.
 
     Returns:
-        [..., size, size, 3]; NaN where none is known.
+        [..., size, size, C]; NaN where none is known.
     """
     factor = points.shape[-2] // size
-    cells = points.reshape(*points.shape[:-3], size, factor, size, factor, 3)
+    cells = points.reshape(*points.shape[:-3], size, factor, size, factor, points.shape[-1])
     return cells.nanmean((-4, -2))
 
 

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from l4gm.model.attention import GridAttention
 from l4gm.model.unet import ResidualBlock
 from l4gm.multiview import unet_layers
+from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.muon import Muon
-from l4gm.train.presets import Stage, TrainConfig
 from l4gm.train.processes import whole
 
 # What is computed again in the backward pass, to save memory.

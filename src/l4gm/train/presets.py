@@ -1,166 +1,14 @@
-"""What a training run is made of: the network, the stages, the schedule."""
+"""The networks and schedules that `l4gm train` knows by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 from l4gm.model.config import L4GMConfig
+from l4gm.model.motion import MotionConfig
 from l4gm.multiview.side_views import SideViewConfig
-
-Network = Literal["reconstruction", "interpolation", "multiview"]
-Schedule = Literal["cosine", "one cycle"]
-Precision = Literal["float32", "bfloat16"]
-Optimizer = Literal["adamw", "muon"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A stretch of training at one resolution and clip length, with its own learning-rate arc.
-
-    Args:
-        steps: optimizer steps.
-        size_px: input and supervision size; the network is convolutional, so that a stage at half
-            size (a quarter of the price) teaches most of what the full size needs.
-        num_frames: T.
-        batch_size: clips an optimizer step, over all processes.
-        learning_rate: peak.
-        warmup_steps: until the peak.
-        schedule: "cosine" or "one cycle" (the paper's), see `learning_rate_factor`.
-        surface_weight: weight of the distance of splats from the surface that their pixel shows;
-            without effect on data that has no depth.
-        num_clips: how many different clips the stage draws from.
-        keep_clips: hold them in memory; for data that is rendered or decoded slowly.
-        missing_view_probability: share of the clips from which views 1..3 are withheld.
-        fps: frames per second of the clips, if not the run's; fewer let the given side views of
-            the first frame grow older within T frames.
-    """
-
-    steps: int
-    size_px: int
-    num_frames: int = 1
-    batch_size: int = 2
-    learning_rate: float = 1e-3
-    warmup_steps: int = 100
-    schedule: Schedule = "cosine"
-    surface_weight: float = 1.0
-    num_clips: int = 2000
-    keep_clips: bool = True
-    missing_view_probability: float = 0.5
-    fps: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """Everything that defines a run but its data.
-
-    Args:
-        model: the network.
-        network: which one it is.
-        stages: run one after the other, each from the weights of the one before.
-        video_only_share: of the clips from which views are withheld, the share that keeps the
-            first view alone; the others lose each of the three views with probability 1/2.
-        num_supervision_views: rendered free views per frame.
-        frames_per_clip, fps: what is rendered of an object; a sample takes T consecutive frames.
-        true_views_probability: share of the interpolation samples that get the true views 1..3
-            of both ends, as in the paper, and not the ones drawn of the reconstruction, as in use.
-        chunk_frames: T at which the finished network is used, written into its file.
-        alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
-        perceptual_weight: of LPIPS-VGG; where its weights are absent, of (1 - SSIM) in its place.
-        unknown_alpha_probability: share of the steps in which the network is not told the pictures'
-            alpha, so that it also works where nobody knows it.
-        distortion_probability, jitter_probability: shares of the samples whose views 1..3 are
-            distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
-            splats on wrong rays, so jitter is for the "xyz" head.
-        precision: of the network's arithmetic; weights, splatting and losses are always float32.
-        optimizer: "adamw" (the paper's), or "muon", from which small networks learn more per step;
-            it wants whole weights, so it is not for sharded training.
-        ema_decay: of the averaged weights, which are what is validated and saved.
-    """
-
-    model: L4GMConfig | SideViewConfig
-    stages: tuple[Stage, ...]
-    network: Network = "reconstruction"
-    seed: int = 0
-    video_only_share: float = 0.6
-    num_supervision_views: int = 4
-    frames_per_clip: int = 4
-    fps: float = 8.0
-    true_views_probability: float = 0.25
-    chunk_frames: int = 16
-    alpha_weight: float = 1.0
-    structure_weight: float = 0.0
-    perceptual_weight: float = 0.0
-    unknown_alpha_probability: float = 0.25
-    distortion_probability: float = 0.0
-    jitter_probability: float = 0.0
-    precision: Precision = "float32"
-    optimizer: Optimizer = "adamw"
-    weight_decay: float = 0.05
-    betas: tuple[float, float] = (0.9, 0.95)
-    gradient_clip: float = 1.0
-    ema_decay: float = 0.999
-
-    def __post_init__(self) -> None:
-        longest = max((s.num_frames for s in self.stages), default=1)
-        if longest > self.frames_per_clip:
-            raise ValueError(
-                f"a stage wants {longest} frames but clips have frames_per_clip="
-                f"{self.frames_per_clip}"
-            )
-        wanted = SideViewConfig if self.network == "multiview" else L4GMConfig
-        if not isinstance(self.model, wanted):
-            raise ValueError(f"a {self.network} network has a {wanted.__name__}")
-        if self.jitter_probability and self.gaussian_model.head == "ray":
-            raise ValueError("jitter_probability must be 0 for a network with a ray head")
-
-    @property
-    def gaussian_model(self) -> L4GMConfig:
-        """The config of a network that gives Gaussians."""
-        assert isinstance(self.model, L4GMConfig)
-        return self.model
-
-    @property
-    def view_model(self) -> SideViewConfig:
-        """The config of a network that gives views."""
-        assert isinstance(self.model, SideViewConfig)
-        return self.model
-
-    @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint or a report."""
-        return asdict(self) | {"model": self.model.to_dict()}
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> TrainConfig:
-        """Inverse of `to_dict`; unknown names raise TypeError."""
-        values = dict(values)
-        kind = SideViewConfig if values.get("network") == "multiview" else L4GMConfig
-        values["model"] = kind.from_dict(values["model"])
-        values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
-        values["betas"] = tuple(values["betas"])
-        return TrainConfig(**values)
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands: the stage, and the steps done within it."""
-
-    stage: int = 0
-    step: int = 0
-
-
-def position_after(stages: tuple[Stage, ...], done: int) -> Position:
-    """The position after `done` optimizer steps in all."""
-    for index, stage in enumerate(stages):
-        if done < stage.steps:
-            return Position(index, done)
-        done -= stage.steps
-    return Position(len(stages), 0)
+from l4gm.train.config import Network, Stage, TrainConfig
 
 
 def small_network() -> L4GMConfig:
@@ -386,17 +234,6 @@ def debug_multiview_preset() -> TrainConfig:
     )
 
 
-def without_stages(config: TrainConfig, count: int) -> TrainConfig:
-    """Leave the first stages out, for weights that have learned them already.
-
-    Raises:
-        ValueError: none would be left.
-    """
-    if not 0 <= count < len(config.stages):
-        raise ValueError(f"can leave out 0 to {len(config.stages) - 1} stages, not {count}")
-    return replace(config, stages=config.stages[count:])
-
-
 def debug_preset() -> TrainConfig:
     """A network of a few thousand numbers and a handful of steps, for tests and try-outs."""
     model = L4GMConfig(
@@ -438,6 +275,41 @@ def debug_interpolation_preset() -> TrainConfig:
     )
 
 
+def mini_motion_preset() -> TrainConfig:
+    """The bundled network for frames between, in an hour and a half of a CPU core."""
+    stage = Stage(steps=3500, size_px=64, batch_size=16, learning_rate=2e-3, num_clips=2500)
+    return TrainConfig(
+        model=MotionConfig(),
+        network="motion",
+        stages=(
+            stage,
+            replace(stage, steps=2400, size_px=128, batch_size=8, learning_rate=1e-3),
+        ),
+        frames_per_clip=7,
+        fps=24.0,
+        optimizer="muon",
+    )
+
+
+def debug_motion_preset() -> TrainConfig:
+    """As `debug_preset`, for the motion network."""
+    model = MotionConfig(
+        input_size=32,
+        channels=(8, 16),
+        attention=(False, True),
+        norm_groups=4,
+        attention_head_width=8,
+    )
+    stage = Stage(steps=4, size_px=16, num_clips=4, warmup_steps=2)
+    return replace(
+        mini_motion_preset(),
+        model=model,
+        stages=(stage, replace(stage, steps=3, size_px=32, batch_size=1)),
+        frames_per_clip=4,
+        optimizer="adamw",
+    )
+
+
 PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
     "reconstruction": {
         "tiny": tiny_preset,
@@ -455,5 +327,9 @@ PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
         "tiny": tiny_multiview_preset,
         "mini": mini_multiview_preset,
         "debug": debug_multiview_preset,
+    },
+    "motion": {
+        "mini": mini_motion_preset,
+        "debug": debug_motion_preset,
     },
 }

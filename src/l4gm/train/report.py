@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from l4gm.gaussians.atomic import atomic_file
-from l4gm.train.presets import TrainConfig
+from l4gm.train.config import TrainConfig
 from l4gm.train.records import read_log
 from l4gm.train.tasks import HeldOut
 

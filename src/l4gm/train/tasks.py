@@ -20,13 +20,22 @@ from l4gm.evaluation.renders import (
     summarize,
 )
 from l4gm.model.l4gm import L4GM
-from l4gm.model.view_weights import VIEWS_NAME, save_view_network
+from l4gm.model.motion import MotionNet
+from l4gm.model.own_weights import MOTION, VIEWS
 from l4gm.model.weights import save_weights
+from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.multiview.side_views import SideViewNet
 from l4gm.train.batches import BatchSampler
+from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.interpolation import PairSampler, interpolate_clip, summarize_interpolation
 from l4gm.train.losses import Objective
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.motion import (
+    MotionSampler,
+    motion_loss,
+    motion_request,
+    score_motion,
+    summarize_motion,
+)
 from l4gm.train.records import write_config
 from l4gm.train.views import (
     ViewSampler,
@@ -129,18 +138,20 @@ class ReconstructionTask:
         source: clips to train on.
         validation: clips that are never trained on, or None.
         validation_clips: how many of them are scored.
+        generator: of views, for stages that want generated ones.
     """
 
     config: TrainConfig
     source: ClipSource
     validation: ClipSource | None = None
     validation_clips: int = 16
+    generator: MultiViewGenerator | None = None
 
     weights_name = "recon.safetensors"
 
     def sampler(self, stage_index: int) -> BatchSampler:
         """The batches of a stage."""
-        return BatchSampler(self.config, stage_index, self.source)
+        return BatchSampler(self.config, stage_index, self.source, self.generator)
 
     def new_network(self) -> L4GM:
         """Of the run's config."""
@@ -260,7 +271,7 @@ class MultiViewTask:
     validation: ClipSource | None = None
     validation_clips: int = 16
 
-    weights_name = VIEWS_NAME
+    weights_name = VIEWS.file_name
 
     def sampler(self, stage_index: int) -> ViewSampler:
         """The batches of a stage."""
@@ -290,4 +301,44 @@ class MultiViewTask:
 
     def save(self, model: SideViewNet, path: Path, metadata: dict[str, str]) -> None:
         """The weights, which carry their config."""
-        save_view_network(model, path, metadata)
+        VIEWS.save(model, path, metadata)
+
+
+@dataclass(frozen=True)
+class MotionTask:
+    """Two pictures to the motion between them.
+
+    Args:
+        config, source, validation, validation_clips: as in `ReconstructionTask`.
+    """
+
+    config: TrainConfig
+    source: ClipSource
+    validation: ClipSource | None = None
+    validation_clips: int = 16
+
+    weights_name = MOTION.file_name
+
+    def sampler(self, stage_index: int) -> MotionSampler:
+        """The batches of a stage."""
+        return MotionSampler(self.config, stage_index, self.source)
+
+    def new_network(self) -> MotionNet:
+        """Of the run's config."""
+        return MotionNet(self.config.motion_model)
+
+    def step_loss(self, device: torch.device) -> StepLoss:
+        """Distance from the true motion."""
+        return motion_loss
+
+    def validate(self, model: MotionNet, stage: Stage) -> Validation:
+        """Distance from the true motion, the network's and that of none."""
+        if self.validation is None or self.validation_clips < 1:
+            return Validation()
+        request = motion_request(self.config, stage)
+        clips = [self.validation.clip(index, request) for index in range(self.validation_clips)]
+        return Validation(summarize_motion([score_motion(model, clip) for clip in clips]))
+
+    def save(self, model: MotionNet, path: Path, metadata: dict[str, str]) -> None:
+        """The weights, which carry their config."""
+        MOTION.save(model, path, metadata)

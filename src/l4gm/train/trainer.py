@@ -27,6 +27,7 @@ from l4gm.train.checkpoints import (
     save_in_turn,
     set_random_state,
 )
+from l4gm.train.config import Stage, TrainConfig, position_after
 from l4gm.train.optimization import (
     StepJudge,
     checkpoint_activations,
@@ -34,7 +35,6 @@ from l4gm.train.optimization import (
     make_optimizer,
     update_average,
 )
-from l4gm.train.presets import Stage, TrainConfig, position_after
 from l4gm.train.processes import (
     Alone,
     Processes,

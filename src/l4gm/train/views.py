@@ -19,7 +19,7 @@ from l4gm.data.clip import ClipRequest, ClipSource
 from l4gm.evaluation.metrics import psnr
 from l4gm.multiview.side_views import SideViewNet, on_white
 from l4gm.train.batches import on_white as rgba_on_white
-from l4gm.train.presets import Stage, TrainConfig
+from l4gm.train.config import Stage, TrainConfig
 
 
 @dataclass(frozen=True)
