@@ -66,7 +66,7 @@ def test_a_network_comes_back_as_its_float16_self(kind, folder):
         assert not loaded.training
         for name, value in network.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], value.half().float()), name
-        torch.testing.assert_close(loaded(*pictures), network(*pictures), atol=2e-3, rtol=0)
+        torch.testing.assert_close(loaded(*pictures), network(*pictures), atol=5e-3, rtol=0)
 
 
 def test_what_is_not_such_a_file_is_named(kind, folder, tmp_path):

@@ -233,3 +233,71 @@ def test_tracks_are_asked_for_where_the_network_follows_them():
     sampler = BatchSampler(config, 1, source)
     assert sampler.request.tracks
     assert sampler.batch(0).surface[:, 1, 1:].isfinite().any()
+
+
+class CountingGenerator:
+    """Views that are plain green, cyan and yellow squares in the middle, at 256 px."""
+
+    colors = ((0.0, 1.0, 0.0), (0.0, 1.0, 1.0), (1.0, 1.0, 0.0))
+
+    def __init__(self):
+        self.shown = []
+
+    def __call__(self, image, *, elevation=0.0, seed=0):
+        self.shown.append(image)
+        views = torch.ones(4, 3, 256, 256)
+        for view, color in enumerate(self.colors, 1):
+            views[view, :, 64:192, 64:192] = torch.tensor(color)[:, None, None]
+        return views
+
+
+def with_generated_views(share, **stage):
+    config = dataclasses.replace(debug_preset(), unknown_alpha_probability=0.0)
+    changes = {"generated_view_probability": share, "missing_view_probability": 0.5} | stage
+    stages = [dataclasses.replace(one, **changes) for one in config.stages]
+    return dataclasses.replace(config, stages=tuple(stages))
+
+
+def test_generated_views_take_the_place_of_true_ones(discs):
+    generator = CountingGenerator()
+    config = with_generated_views(1.0)
+    batch = BatchSampler(config, 1, discs, generator).batch(0)
+    plain = BatchSampler(dataclasses.replace(with_generated_views(0.0)), 1, discs).batch(0)
+    assert batch.present.all()  # as of a user's video: none is withheld
+    assert torch.equal(batch.images[:, :, 0], plain.images[:, :, 0])
+    assert torch.equal(batch.target_image, plain.target_image)
+    assert torch.equal(generator.shown[0], plain.images[0, 0, 0])  # the first of the sample
+    for view, color in enumerate(generator.colors, 1):
+        assert batch.images[0, :, view, :, 16, 16].tolist() == [list(color)] * 2
+        assert batch.alpha[0, :, view, 16, 16].tolist() == [1.0, 1.0]
+        assert (batch.images[0, :, view, :, 0, 0] == 1).all()
+        assert (batch.alpha[0, :, view, 0, 0] == 0).all()
+    # The surface is the true one, of pixels that show the object.
+    shown = batch.surface.isfinite().all(-1)
+    assert torch.equal(shown[:, :, 0], plain.surface.isfinite().all(-1)[:, :, 0])
+    assert shown[:, 0, 1:].any()
+    assert not (shown & (batch.alpha < 0.5))[:, :, 1:].any()
+
+
+def test_views_are_generated_once_and_for_the_stated_share(discs):
+    generator = CountingGenerator()
+    sampler = BatchSampler(with_generated_views(0.4), 0, discs, generator)
+    plain = BatchSampler(with_generated_views(0.0), 0, discs)
+    count = 0
+    for step in range(100):
+        batch, before = sampler.batch(step), plain.batch(step)
+        for index in range(2):
+            made = batch.images[index, 0, 1, :, 8, 8].tolist() == [0.0, 1.0, 0.0]
+            count += made
+            if not made:  # all else is what it was
+                assert torch.equal(batch.images[index], before.images[index])
+                assert torch.equal(batch.present[index], before.present[index])
+    assert 0.25 < count / 200 < 0.55
+    assert len(generator.shown) <= 4 * 2  # the stage's clips times where they may begin
+    fresh = BatchSampler(with_generated_views(0.4), 0, discs, generator)
+    assert torch.equal(fresh.batch(7).images, sampler.batch(7).images)
+
+
+def test_generated_views_want_a_generator(discs):
+    with pytest.raises(ValueError, match="no generator"):
+        BatchSampler(with_generated_views(0.4), 0, discs)

@@ -7,25 +7,26 @@ import signal
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from l4gm.data.clip import Clip, ClipRequest
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.l4gm import L4GM
-from l4gm.model.motion import MotionNet
+from l4gm.model.motion import HALF_WIDTH, Motion, MotionNet
 from l4gm.model.own_weights import MOTION
 from l4gm.model.weights import save_weights
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.train.config import Stage
 from l4gm.train.motion import (
     MotionSampler,
-    along_axes,
     clip_moves,
     mirrored,
     motion_error,
     motion_loss,
     score_motion,
+    seen_from,
     summarize_motion,
 )
 from l4gm.train.presets import debug_motion_preset, debug_preset
@@ -65,13 +66,25 @@ def start_motion(folder, *, resume=False, validation=None, config=None, **option
 def test_moves_are_along_each_cameras_axes_after_a_third_of_the_time():
     clip = SlidingDiscs().clip(0, ClipRequest(size_px=16, num_frames=7))
     moves = clip_moves(clip, 2).astype(np.float32)
-    assert moves.shape == (2, 4, 3, 8, 8)
+    assert moves.shape == (2, 4, 5, 8, 8)
     assert np.isnan(moves[0, 0, :, 0, 0]).all()
     x, y, z = SlidingDiscs.step  # world: right, up, towards camera 0
     expected = [(x, -y, -z), (-z, -y, -x), (-x, -y, z), (z, -y, x)]
     for view, move in enumerate(expected):
-        np.testing.assert_allclose(moves[0, view, :, 4, 4], move, atol=1e-3)
-        np.testing.assert_allclose(moves[1, view, :, 4, 4], 2 * np.array(move), atol=2e-3)
+        np.testing.assert_allclose(moves[0, view, :3, 4, 4], move, atol=1e-3)
+        np.testing.assert_allclose(moves[1, view, :3, 4, 4], 2 * np.array(move), atol=2e-3)
+
+
+def test_the_flow_is_where_the_projection_says():
+    clip = SlidingDiscs().clip(0, ClipRequest(size_px=16, num_frames=4))
+    start = torch.from_numpy(clip.tracks[:, :, 8, 8]).float()  # [T, 4, 3]
+    for view in range(4):
+        pose, camera = clip.cameras.camera_from_world[view], clip.cameras.intrinsics[view]
+        seen = (start[[0, 3], view] @ pose[:3, :3].T + pose[:3, 3]) @ camera.T
+        pixels = seen[:, :2] / seen[:, 2:]
+        flow = (pixels[1] - pixels[0]) / 8  # half pictures
+        given = clip_moves(clip, 2)[0, view, 3:, 4, 4].astype(np.float32)
+        np.testing.assert_allclose(given, flow, atol=2e-3)
 
 
 def test_moved_points_are_where_a_later_picture_shows_them():
@@ -79,7 +92,7 @@ def test_moved_points_are_where_a_later_picture_shows_them():
     request = ClipRequest(size_px=64, num_frames=10, fps=24.0, num_supervision_views=0, tracks=True)
     clip = ProceduralClips(seed=3).clip(1, request)
     camera = clip.cameras[:1]
-    moves = torch.from_numpy(clip_moves(clip, 1)[2, 0]).float()  # after 3 of 9 frames
+    moves = torch.from_numpy(clip_moves(clip, 1)[2, 0, :3]).float()  # after 3 of 9 frames
     start = torch.from_numpy(clip.tracks[0, 0]).float()
     offsets = moves.permute(1, 2, 0) @ camera.world_from_camera[0, :3, :3].T
     points = (start + offsets).reshape(-1, 3)
@@ -99,11 +112,11 @@ def test_moved_points_are_where_a_later_picture_shows_them():
 def test_mirrored_worlds_move_the_other_way():
     generator = np.random.default_rng(0)
     pair = generator.integers(0, 255, (2, 8, 8, 4), np.uint8)
-    moves = generator.random((3, 4, 4)).astype(np.float16)
+    moves = generator.random((5, 4, 4)).astype(np.float16)
     turned_pair, turned = mirrored(pair, moves)
     assert np.array_equal(turned_pair[1, :, 0], pair[1, :, -1])
-    assert np.array_equal(turned[0, :, 0], -moves[0, :, -1])
-    assert np.array_equal(turned[1:, :, 0], moves[1:, :, -1])
+    for part, sign in enumerate((-1, 1, 1, -1, 1)):
+        assert np.array_equal(turned[part, :, 0], sign * moves[part, :, -1])
     back = mirrored(turned_pair, turned)
     assert np.array_equal(back[0], pair)
     assert np.array_equal(back[1], moves)
@@ -116,7 +129,7 @@ def test_a_sample_is_the_first_picture_and_a_later_one_of_one_camera():
     for step in range(60):
         batch = sampler.batch(step)
         assert batch.here.shape == batch.there.shape == (2, 4, 16, 16)
-        assert batch.moves.shape == (2, 3, 8, 8)
+        assert batch.moves.shape == (2, 5, 8, 8)
         for here, there, moves in zip(batch.here, batch.there, batch.moves, strict=True):
             (_, frame, view), (_, later, same) = (
                 (255 * picture[:3, 8, 8]).round().int().tolist() for picture in (here, there)
@@ -151,28 +164,59 @@ def test_the_error_is_a_distance_over_what_is_known():
     assert motion_error(torch.zeros_like(moves), moves) == pytest.approx(2.5)
     stage = debug_motion_preset().stages[0]
     batch = MotionSampler(debug_motion_preset(), 0, SlidingDiscs()).batch(0)
-    terms = motion_loss(lambda here, there, input_size: batch.moves.nan_to_num(), stage, batch)
-    assert terms["loss"] < 0.0025  # the smoothing alone
+    moves, flow = batch.moves.split([3, 2], 1)
+    exact = Motion(moves.nan_to_num(), F.avg_pool2d(flow.nan_to_num(), 2))
+    known = flow.isfinite().all(1)
+    inner = F.avg_pool2d(known[:, None].float(), 2) == 1
+    terms = motion_loss(lambda here, there, input_size: exact, stage, batch)
+    assert inner.any()
+    assert terms["motion"] < 0.0025  # the smoothing alone
+    assert terms["loss"] == pytest.approx((terms["motion"] + 0.3 * terms["flow"]).item())
     assert terms["still"] == pytest.approx(float(np.linalg.norm(SlidingDiscs.step)), abs=1e-3)
 
 
-def test_a_new_network_moves_nothing_and_takes_any_size():
+def test_any_size_of_picture_and_of_network():
     network = MotionNet(debug_motion_preset().model)
-    moves = network(torch.rand(2, 4, 50, 50), torch.rand(2, 4, 50, 50))
-    assert moves.shape == (2, 3, 16, 16)
-    assert not moves.any()
-    assert network(*torch.rand(2, 1, 4, 16, 16), input_size=16).shape == (1, 3, 8, 8)
+    motion = network(torch.rand(2, 4, 50, 50), torch.rand(2, 4, 50, 50))
+    assert motion.moves.shape == (2, 3, 16, 16)
+    assert motion.flow.shape == (2, 2, 8, 8)
+    small = network(*torch.rand(2, 1, 4, 16, 16), input_size=16)
+    assert small.moves.shape == (1, 3, 8, 8)
     clip = SlidingDiscs().clip(0, ClipRequest(size_px=32, num_frames=4))
     scores = summarize_motion([score_motion(network, clip)])
-    assert scores["error_motion"] == scores["error_still"]
     assert scores["error_still"] == pytest.approx(37.4, abs=1)
 
 
-def test_along_axes_keeps_lengths():
+def test_before_training_the_moves_are_a_third_of_the_flow():
+    network = MotionNet(debug_motion_preset().model)
+    motion = network(*torch.rand(2, 1, 4, 32, 32))
+    assert motion.flow.abs().max() > 0.1
+    assert not motion.moves[:, 2].any()  # towards the camera
+    expected = F.interpolate(motion.flow * HALF_WIDTH / 3, (16, 16), mode="bilinear")
+    torch.testing.assert_close(motion.moves[:, :2], expected)
+
+
+def test_matches_follow_a_shifted_picture():
+    """With places that are compared by what they show, the flow is the shift."""
+    network = MotionNet(debug_motion_preset().model)
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randn(1, 32, 11, 8, generator=generator)  # each column of places its own
+    here, there = codes[..., 2:10, :].clone(), codes[..., :8, :].clone()
+    features = torch.cat([here, there]) * 20
+    network._run = lambda unet, inputs, grid: features.repeat_interleave(2, -1).repeat_interleave(
+        2, -2
+    )
+    flow, certainty = network._match(torch.zeros(1, 2, 4, 32, 32))
+    torch.testing.assert_close(flow[0, 1, :6], torch.full((6, 8), 0.5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(flow[0, 0, :6], torch.zeros(6, 8), atol=1e-4, rtol=0)
+    assert certainty[0, 0, :6].min() > 0.99
+
+
+def test_points_seen_from_cameras():
     cameras = orbit_cameras([0.0, 30.0, 200.0], 20.0, size=8)
-    offsets = torch.rand(2, 3, 4, 4, 3)
-    turned = along_axes(offsets, cameras)
-    torch.testing.assert_close(turned.norm(dim=-1), offsets.norm(dim=-1))
+    seen = seen_from(torch.zeros(2, 3, 4, 4, 3), cameras)
+    expected = torch.tensor([0.0, 0, 1.5]).expand_as(seen)
+    torch.testing.assert_close(seen, expected, atol=1e-5, rtol=0)
 
 
 def test_training_finds_a_motion_that_is_always_the_same(tmp_path):
