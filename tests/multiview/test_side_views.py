@@ -12,7 +12,6 @@ from l4gm.multiview.side_views import (
     SideViewConfig,
     SideViewGenerator,
     SideViewNet,
-    on_white,
     sharpened,
 )
 
@@ -79,11 +78,6 @@ def test_every_view_depends_on_where_its_camera_stands(network: SideViewNet) -> 
     turned.cameras[:-1] = -turned.cameras[:-1]
     difference = (turned(picture) - network(picture)).abs().amax((0, 2, 3, 4))
     assert (difference > 1e-4).all()
-
-
-def test_views_on_white() -> None:
-    views = torch.tensor([0.2, 0.4, 0.6, 0.25]).reshape(1, 4, 1, 1)
-    torch.testing.assert_close(on_white(views).flatten(), torch.tensor([0.8, 0.85, 0.9]))
 
 
 def test_sharpened_outlines_lie_where_alpha_is_a_half() -> None:

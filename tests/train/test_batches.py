@@ -12,8 +12,8 @@ from l4gm.train.batches import (
     copy_first_frame_views,
     draw_present,
     is_alpha_told,
-    on_white,
     surface_points,
+    with_alpha,
 )
 from l4gm.train.config import position_after
 from l4gm.train.presets import debug_preset
@@ -92,9 +92,9 @@ def test_each_clip_is_rendered_once(counting):
     assert len(counting.rendered) == len(set(counting.rendered)) == 4
 
 
-def test_on_white_composites():
+def test_pictures_are_on_white():
     pixel = torch.tensor([[[[200, 100, 0, 51]]]], dtype=torch.uint8)
-    color, alpha = on_white(pixel)
+    color, alpha = with_alpha(pixel).split([3, 1], -3)
     assert alpha.item() == pytest.approx(0.2)
     assert color.flatten().tolist() == pytest.approx(
         [200 / 255 * 0.2 + 0.8, 100 / 255 * 0.2 + 0.8, 0.8]

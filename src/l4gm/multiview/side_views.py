@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l4gm.errors import InputError
+from l4gm.media.matte import on_white
 from l4gm.multiview.cameras import FRAME_AZIMUTHS_DEGREES, camera_embedding
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.multiview.unet import MultiViewUNet
@@ -173,12 +174,6 @@ def _places(latents: Tensor) -> Tensor:
     return grid.expand(len(latents), -1, -1, -1)
 
 
-def on_white(views: Tensor) -> Tensor:
-    """Colour and alpha [..., 4, S, S] to pictures [..., 3, S, S] on white."""
-    color, alpha = views.split([3, 1], -3)
-    return color * alpha + (1 - alpha)
-
-
 def sharpened(views: Tensor) -> Tensor:
     """Colour and alpha [..., 4, S, S] with outlines where alpha is 1/2, steep ones.
 
@@ -227,7 +222,8 @@ class SideViewGenerator:
             )
         picture = image.float()[None]
         shown = _resized(picture, self.network.config.size_px).to(self.network.cameras)
-        sides = _resized(on_white(sharpened(self.network(shown)[0])), VIEW_SIZE_PX).to(picture)
+        views = on_white(sharpened(self.network(shown)[0]))[:, :3]
+        sides = _resized(views, VIEW_SIZE_PX).to(picture)
         return torch.cat([_resized(picture, VIEW_SIZE_PX), sides]).clamp(0, 1)
 
 

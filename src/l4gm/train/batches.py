@@ -19,6 +19,7 @@ from torch import Tensor
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.geometry.cameras import Cameras
 from l4gm.geometry.rays import pixel_rays
+from l4gm.media.matte import on_white
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.frames import match_alpha, resized
 from l4gm.train.augmentation import distort_grid, jitter_sides
@@ -84,16 +85,9 @@ class Batch:
         )
 
 
-def on_white(images: Tensor) -> tuple[Tensor, Tensor]:
-    """uint8 RGBA [..., H, W, 4] to float image [..., 3, H, W] on white and alpha [..., 1, H, W]."""
-    values = images.movedim(-1, -3).float() / 255
-    alpha = values[..., 3:, :, :]
-    return values[..., :3, :, :] * alpha + (1 - alpha), alpha
-
-
 def with_alpha(images: Tensor) -> Tensor:
     """uint8 RGBA [..., H, W, 4] to float [..., 4, H, W]: the colour on white, and alpha."""
-    return torch.cat(on_white(images), -3)
+    return on_white(images.movedim(-1, -3).float() / 255)
 
 
 def copy_first_frame_views(images: Tensor) -> Tensor:
@@ -225,8 +219,8 @@ class BatchSampler:
         if key in self._generated:
             return self._generated[key].float() / 255
         assert self.generator is not None
-        front, _ = on_white(torch.from_numpy(self.clip(index).images[frame, 0]))
-        views = resized(self.generator(front)[1:].clamp(0, 1), self.stage.size_px)
+        front = with_alpha(torch.from_numpy(self.clip(index).images[frame, 0]))
+        views = resized(self.generator(front[:3])[1:].clamp(0, 1), self.stage.size_px)
         sides = match_alpha(views, True).mul(255).round().to("cpu", torch.uint8)
         if self.stage.keep_clips:
             self._generated[key] = sides
@@ -248,8 +242,8 @@ class BatchSampler:
         present = draw_present(
             stage.missing_view_probability, self.config.video_only_share, generator, views
         )
-        color, alpha = on_white(torch.from_numpy(clip.images[frames]))
-        inputs = torch.cat([color, alpha], 2)[:, :views]
+        pictures = with_alpha(torch.from_numpy(clip.images[frames]))
+        inputs, targets = pictures[:, :views].clone(), pictures[:, views:]
         input_cameras = clip.cameras[:views]
         if generator.random() < self.config.distortion_probability:
             inputs[0, 1:] = distort_grid(inputs[0, 1:], generator)
@@ -268,8 +262,8 @@ class BatchSampler:
             alpha=inputs[:, :, 3] if is_told else None,
             present=torch.from_numpy(present),
             cameras=over_time(input_cameras, stage.num_frames),
-            target_image=color[:, views:],
-            target_alpha=alpha[:, views:],
+            target_image=targets[:, :, :3],
+            target_alpha=targets[:, :, 3:],
             target_cameras=over_time(clip.cameras[views:], stage.num_frames),
             surface=surface,
         )

@@ -37,7 +37,6 @@ from l4gm.train.batches import (
     copy_first_frame_views,
     draw_present,
     is_alpha_told,
-    on_white,
     over_time,
     points_at_depth,
     with_alpha,
@@ -176,7 +175,7 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: boo
     frames = slice(RATE * pair, RATE * (pair + 1) + 1)
     sides = clip.true_sides if true_views else clip.drawn_sides
     images = pair_inputs(torch.cat([clip.front[ends], sides[ends]], 1).float() / 255)[0]
-    color, alpha = on_white(torch.from_numpy(clip.supervision[frames]))
+    targets = with_alpha(torch.from_numpy(clip.supervision[frames]))
     steps, views = images.shape[:2]
     cameras = over_time(clip.cameras, steps)
     surface = None
@@ -187,8 +186,8 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: boo
         alpha=images[:, :, 3] if is_alpha_told else None,
         present=torch.ones(views, dtype=torch.bool),
         cameras=cameras[:, :views],
-        target_image=color,
-        target_alpha=alpha,
+        target_image=targets[:, :, :3],
+        target_alpha=targets[:, :, 3:],
         target_cameras=cameras[:, views:],
         surface=surface,
     )

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from l4gm.data.clip import ClipRequest, ClipSource
 from l4gm.evaluation.metrics import psnr
-from l4gm.multiview.side_views import SideViewNet, on_white
-from l4gm.train.batches import on_white as rgba_on_white
+from l4gm.media.matte import on_white
+from l4gm.multiview.side_views import SideViewNet
+from l4gm.train.batches import with_alpha
 from l4gm.train.config import Stage, TrainConfig
 
 
@@ -73,7 +74,7 @@ class ViewSampler:
         """The batch of this step of the stage, or one of the equal parts it is dealt out in."""
         numbers = range(part, self.stage.batch_size, num_parts)
         moments = np.stack([self._sample(step, number) for number in numbers])
-        return ViewBatch(*rgba_on_white(torch.from_numpy(moments)))
+        return ViewBatch(*with_alpha(torch.from_numpy(moments)).split([3, 1], -3))
 
     def _sample(self, step: int, number: int) -> NDArray[np.uint8]:
         generator = np.random.default_rng([self.config.seed, self.stage_index, step, number])
@@ -92,7 +93,7 @@ def view_loss(network: Callable[..., Tensor], stage: Stage, batch: ViewBatch) ->
     """Squared errors of the side views' pictures and of their alpha, and their sum as "loss"."""
     views = network(batch.image[:, 0]).float()
     terms = {
-        "rgb": F.mse_loss(on_white(views), batch.image[:, 1:]),
+        "rgb": F.mse_loss(on_white(views)[:, :, :3], batch.image[:, 1:]),
         "alpha": F.mse_loss(views[:, :, 3:], batch.alpha[:, 1:]),
     }
     return {"loss": terms["rgb"] + terms["alpha"]} | terms
@@ -112,7 +113,7 @@ def score_views(network: SideViewNet, truth: Tensor) -> tuple[dict[str, float], 
         "back_mirror" of the back alone. And the network's pictures [3, 3, S, S].
     """
     place = next(network.parameters()).device
-    made = on_white(network(truth[:1].to(place))[0]).cpu()
+    made = on_white(network(truth[:1].to(place))[0])[:, :3].cpu()
     front, sides = truth[0], truth[1:]
     found = {
         "views": psnr(made, sides).mean(),
