@@ -228,17 +228,25 @@ def assert_same_result(one: Path, other: Path) -> None:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.fixture(scope="module")
-def interpolating_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both networks, as small as `model_folder`'s."""
+@pytest.fixture(scope="module", params=["interp", "motion"])
+def interpolating_model(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Path:
+    """A reconstruction network and one for frames between, as small as `model_folder`'s."""
     from l4gm.model.l4gm import L4GM
+    from l4gm.model.motion import MotionNet
+    from l4gm.model.own_weights import MOTION
     from l4gm.model.weights import save_weights
-    from l4gm.train.presets import debug_preset
+    from l4gm.train.presets import debug_motion_preset, debug_preset
 
     folder = tmp_path_factory.mktemp("both")
     torch.manual_seed(3)
-    for name in ("recon", "interp"):
-        save_weights(L4GM(debug_preset().model), folder / f"{name}.safetensors")
+    save_weights(L4GM(debug_preset().model), folder / "recon.safetensors")
+    path = folder / f"{request.param}.safetensors"
+    if request.param == "interp":
+        save_weights(L4GM(debug_preset().model), path)
+    else:
+        MOTION.save(MotionNet(debug_motion_preset().motion_model), path)
     return folder
 
 
@@ -286,6 +294,7 @@ def test_interpolated_run_resumes_with_the_same_bytes(
         assert report["result"]["num_frames"] == 25
         assert report["pipeline"]["num_chunks"] == 3
         assert report["pipeline"]["num_output_frames"] == 25
+        assert set(report["weights"]) == {path.name for path in interpolating_model.iterdir()}
     assert reports[0]["identity"] == reports[1]["identity"]
 
 

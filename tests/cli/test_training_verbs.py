@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from l4gm.media.video import probe_video, read_frames
+from l4gm.train.presets import PRESETS, debug_preset
 
 
 @pytest.mark.slow
@@ -65,6 +69,57 @@ def test_train_interpolation_from_a_reconstruction(
     run("train", "reconstruction", "--preset", "debug", "-o", folder, "--resume").assert_bad_input(
         "another network", "interpolation"
     )
+
+
+def test_train_motion_stop_resume_and_use(
+    run: Callable, model_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    common = ("train", "motion", "--preset", "debug", "-o", folder, "--device", "cpu")
+    first = run(*common, "--validation-clips", "1", "--max-minutes", "0.000001")
+    assert "--resume goes on" in first.out, first.err
+    second = run(*common, "--validation-clips", "1", "--resume")
+    assert second.code == 0, second.err
+    assert "beside recon.safetensors" in second.out
+    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
+    assert last["error_still"] > 0
+    more = run(
+        "train", "motion", "--preset", "debug", "-o", tmp_path / "more", "--device", "cpu",
+        "--validation-clips", "0", "--weights", folder / "motion.safetensors",
+    )  # fmt: skip
+    assert more.code == 0, more.err
+    run("train", "motion", "--preset", "big", "-o", tmp_path / "big").assert_bad_input("mini")
+
+
+def test_train_reconstruction_on_generated_views(
+    run: Callable, views_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the generator that is named, and without one where that is said."""
+    plain = debug_preset()
+    stages = tuple(replace(stage, generated_view_probability=1.0) for stage in plain.stages)
+    wanting = replace(plain, stages=stages)
+    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: wanting)
+    weights = {}
+    for name, source in {"views": views_folder, "none": "none"}.items():
+        folder = tmp_path / name
+        outcome = run(
+            "train", "reconstruction", "--preset", "debug", "-o", folder, "--device", "cpu",
+            "--validation-clips", "0", "--multiview", source,
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        weights[name] = load_file(folder / "recon.safetensors")
+    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: plain)
+    folder = tmp_path / "plain"
+    run("train", "reconstruction", "--preset", "debug", "-o", folder, "--device", "cpu",
+        "--validation-clips", "0")  # fmt: skip
+    for name, values in load_file(folder / "recon.safetensors").items():
+        assert torch.equal(values, weights["none"][name]), name
+    assert not torch.equal(weights["none"]["conv.weight"], weights["views"]["conv.weight"])
+    missing = tmp_path / "no.safetensors"
+    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: wanting)
+    run(
+        "train", "reconstruction", "--preset", "debug", "-o", tmp_path / "x", "--multiview", missing
+    ).assert_bad_input("no.safetensors")
 
 
 def test_train_multiview_stop_resume_and_use(

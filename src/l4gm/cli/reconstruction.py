@@ -81,7 +81,8 @@ class Engine:
             self.multiview = self._multiview_source()
             if self.multiview == "imagedream" and self.pipeline.multiview is None:
                 self.pipeline.multiview = load_generator(self.multiview, device)
-            paths = [weights.recon, weights.interp]
+            between = weights.motion if weights.interp is None else weights.interp
+            paths = [weights.recon, between]
             paths.append(
                 weights.multiview if self.multiview == OWN else own_weights(self.multiview)
             )
