@@ -71,9 +71,25 @@ def test_train_interpolation_from_a_reconstruction(
     )
 
 
-def test_train_motion_stop_resume_and_use(
-    run: Callable, model_folder: Path, tmp_path: Path
-) -> None:
+def test_train_on_a_packed_set(run: Callable, tmp_path: Path) -> None:
+    packed = tmp_path / "set"
+    made = run("data", "procedural", "-o", packed, "--clips", "6", "--size", "32", "--frames", "4",
+               "--heldout-share", "0")  # fmt: skip
+    assert made.code == 0, made.err
+    common = ("train", "reconstruction", "--preset", "debug", "--data", packed, "--device", "cpu")
+    run(*common, "-o", tmp_path / "run").assert_bad_input("heldout", "--validation-clips 0")
+    trained = run(*common, "-o", tmp_path / "run", "--validation-clips", "0")
+    assert trained.code == 0, trained.err
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == debug_preset().total_steps
+    assert lines[-1]["surface"] > 0  # packed clips have depth
+    assert (tmp_path / "run/recon.safetensors").is_file()
+    motion = run("train", "motion", "--preset", "debug", "--data", packed, "--device", "cpu",
+                 "-o", tmp_path / "motion", "--validation-clips", "0")  # fmt: skip
+    motion.assert_bad_input("does not know where its surface moves", "--models")
+
+
+def test_train_motion_stop_and_resume(run: Callable, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     common = ("train", "motion", "--preset", "debug", "-o", folder, "--device", "cpu")
     first = run(*common, "--validation-clips", "1", "--max-minutes", "0.000001")

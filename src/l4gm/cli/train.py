@@ -198,7 +198,12 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
     from l4gm.train.tasks import InterpolationTask, MotionTask, MultiViewTask, ReconstructionTask
 
-    source, heldout = _source(options, "train"), _source(options, "heldout")
+    source, heldout = _source(options, "train"), None
+    if options.validation_clips > 0:
+        try:
+            heldout = _source(options, "heldout")
+        except InputError as error:
+            raise InputError(f"{error}; --validation-clips 0 does without") from error
     if options.network == "reconstruction":
         generator = _generator(options, config, processes)
         return ReconstructionTask(config, source, heldout, options.validation_clips, generator)
