@@ -298,13 +298,13 @@ def debug_interpolation_preset() -> TrainConfig:
 
 def mini_motion_preset() -> TrainConfig:
     """The bundled network for frames between, in an hour and a half of a CPU core."""
-    stage = Stage(steps=3500, size_px=64, batch_size=16, learning_rate=2e-3, num_clips=2500)
+    stage = Stage(steps=2300, size_px=64, batch_size=16, learning_rate=2e-3, num_clips=2500)
     return TrainConfig(
         model=MotionConfig(),
         network="motion",
         stages=(
             stage,
-            replace(stage, steps=2400, size_px=128, batch_size=8, learning_rate=1e-3),
+            replace(stage, steps=2600, size_px=128, batch_size=8, learning_rate=1.2e-3, fps=48.0),
         ),
         frames_per_clip=7,
         fps=24.0,
