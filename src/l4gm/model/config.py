@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
 
 from l4gm.errors import InputError
+from l4gm.model.plain import PlainConfig
 
 HeadKind = Literal["xyz", "ray"]
 TemporalResidual = Literal["scaled", "plain"]
@@ -25,7 +26,7 @@ _RELEASED_USE = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class L4GMConfig:
+class L4GMConfig(PlainConfig):
     """Shape of an `L4GM`. The defaults of the options are those of the released model.
 
     Args:
@@ -64,6 +65,8 @@ class L4GMConfig:
     Raises:
         ValueError: if the values do not fit together.
     """
+
+    title: ClassVar[str] = "model config"
 
     input_size: int
     down_channels: tuple[int, ...]
@@ -193,27 +196,6 @@ class L4GMConfig:
             up_attention=(True, True, True, False, False),
             temporal_attention=temporal_attention,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON; inverse of `from_dict`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> L4GMConfig:
-        """A config from `to_dict`'s values, or from a JSON file with them.
-
-        Raises:
-            InputError: names unknown or missing keys, or what does not fit together.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise InputError(
-                f"unknown keys in the model config: {unknown}; known are {sorted(known)}"
-            )
-        try:
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"bad model config: {error}") from error
 
     @classmethod
     def from_released(cls, values: Mapping[str, Any]) -> L4GMConfig:

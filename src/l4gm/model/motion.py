@@ -13,18 +13,17 @@ Legend: P pairs, S picture size, h = w the grid, S / patch_size.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from l4gm.errors import InputError
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.model.attention import NUM_VIEW_FEATURES, Grid
 from l4gm.model.config import L4GMConfig
+from l4gm.model.plain import PlainConfig
 from l4gm.model.unet import UNet
 
 # Colour on white and alpha of a picture.
@@ -37,7 +36,7 @@ HALF_WIDTH = RADIUS * math.tan(math.radians(FOV_Y_DEGREES) / 2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class MotionConfig:
+class MotionConfig(PlainConfig):
     """The network's size.
 
     Args:
@@ -50,6 +49,8 @@ class MotionConfig:
     Raises:
         ValueError: numbers that do not go together.
     """
+
+    title: ClassVar[str] = "config of a motion network"
 
     input_size: int = 128
     channels: tuple[int, ...] = (24, 32, 48, 64)
@@ -81,22 +82,6 @@ class MotionConfig:
             patch_size=self.patch_size,
             attention_codes=True,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON; inverse of `from_dict`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> MotionConfig:
-        """A config from `to_dict`'s values.
-
-        Raises:
-            InputError: names unknown keys, or what does not fit together.
-        """
-        try:
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"bad config of a motion network: {error}") from error
 
 
 class Motion(NamedTuple):

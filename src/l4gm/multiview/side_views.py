@@ -11,16 +11,15 @@ Legend: B objects, S picture size, p patch size.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from l4gm.errors import InputError
 from l4gm.media.matte import on_white
+from l4gm.model.plain import PlainConfig
 from l4gm.multiview.cameras import FRAME_AZIMUTHS_DEGREES, camera_embedding
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.multiview.unet import MultiViewUNet
@@ -38,7 +37,7 @@ SHARPNESS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class SideViewConfig:
+class SideViewConfig(PlainConfig):
     """The network's size.
 
     Args:
@@ -50,6 +49,8 @@ class SideViewConfig:
     Raises:
         ValueError: numbers that do not go together.
     """
+
+    title: ClassVar[str] = "config of a multi-view network"
 
     size_px: int = 64
     patch_px: int = 4
@@ -86,22 +87,6 @@ class SideViewConfig:
     def size_multiple(self) -> int:
         """Sizes of pictures that the network takes are multiples of this."""
         return self.patch_px * 2 ** (len(self.channel_mult) - 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that survive JSON; inverse of `from_dict`."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SideViewConfig:
-        """A config from `to_dict`'s values.
-
-        Raises:
-            InputError: names unknown keys, or what does not fit together.
-        """
-        try:
-            return cls(**values)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"bad config of a multi-view network: {error}") from error
 
 
 class SideViewNet(nn.Module):
