@@ -21,7 +21,7 @@ ROOT = Path(l4gm.__file__).parent
 # From the bottom up. A part imports from itself and from parts further down, never from its
 # neighbours on the same row. `errors` and the version may be imported from anywhere.
 LAYERS = (
-    {"geometry", "media"},
+    {"geometry", "media", "plain"},
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
     {"pipeline", "evaluation", "train", "datagen", "viewer"},

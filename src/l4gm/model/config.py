@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, get_args
 
 from l4gm.errors import InputError
-from l4gm.model.plain import PlainConfig
+from l4gm.plain import PlainConfig
 
 HeadKind = Literal["xyz", "ray"]
 TemporalResidual = Literal["scaled", "plain"]

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
 from l4gm.model.attention import NUM_VIEW_FEATURES, Grid
 from l4gm.model.config import L4GMConfig
-from l4gm.model.plain import PlainConfig
 from l4gm.model.unet import UNet
+from l4gm.plain import PlainConfig
 
 # Colour on white and alpha of a picture.
 _NUM_PICTURE_CHANNELS = 4

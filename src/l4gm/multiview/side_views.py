@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from l4gm.media.matte import on_white
-from l4gm.model.plain import PlainConfig
 from l4gm.multiview.cameras import FRAME_AZIMUTHS_DEGREES, camera_embedding
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 from l4gm.multiview.unet import MultiViewUNet
+from l4gm.plain import PlainConfig
 
 logger = logging.getLogger(__name__)
 
