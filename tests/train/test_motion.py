@@ -187,6 +187,29 @@ def test_any_size_of_picture_and_of_network():
     assert scores["error_still"] == pytest.approx(37.4, abs=1)
 
 
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        ("cpu", torch.bfloat16),
+        pytest.param("cuda", torch.bfloat16, marks=[pytest.mark.gpu, NEEDS_CUDA]),
+        pytest.param("cuda", torch.float16, marks=[pytest.mark.gpu, NEEDS_CUDA]),
+    ],
+)
+def test_half_precision_is_close(device, dtype):
+    torch.manual_seed(0)
+    network = MotionNet(debug_motion_preset().model).to(device)
+    torch.nn.init.normal_(network.unet.conv_out.weight, std=0.1)
+    pictures = torch.rand(2, 1, 4, 32, 32, device=device)
+    with torch.inference_mode():
+        exact = network(*pictures)
+        rough = network.to(dtype)(*pictures)
+    assert rough.moves.dtype == torch.float32
+    torch.testing.assert_close(rough.moves, exact.moves, atol=5e-3, rtol=0)
+
+
 def test_before_training_the_moves_are_a_third_of_the_flow():
     network = MotionNet(debug_motion_preset().model)
     motion = network(*torch.rand(2, 1, 4, 32, 32))
