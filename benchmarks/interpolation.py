@@ -1,6 +1,6 @@
 """What frames between are worth: our motion network, blends, and the true pictures in between.
 
-    python benchmarks/interpolation.py [--models FOLDER] [--model mini] [--clips 8] [-o FILE.json]
+    python benchmarks/interpolation.py --models FOLDER --clips 8 -o FILE.json --picture FILE.png
 
 Clips of held-out objects at 24 frames a second, of which the video has every third. PSNR in dB over
 four free views: of the video's frames; of the frames between, reconstructed from their true
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from l4gm.cli.sources import clip_sources
@@ -29,6 +30,7 @@ from l4gm.splat.render import render
 
 NUM_ENDS = 8
 FPS = 24.0
+NUM_PICTURES = 4
 
 
 def frame_scores(gaussians: Gaussians, clip: Clip) -> Tensor:
@@ -38,33 +40,43 @@ def frame_scores(gaussians: Gaussians, clip: Clip) -> Tensor:
     return psnr(drawn, clip_images(clip)[:, free]).mean(1)
 
 
-def score(pipeline: VideoTo4D, clip: Clip, views_given: bool) -> dict[str, float]:
-    """Mean PSNR by way."""
+def reconstruct(pipeline: VideoTo4D, clip: Clip, views_given: bool) -> dict[str, Gaussians]:
+    """Gaussians [T] of all frames, by way."""
     given = clip_rgba(clip)
     views = given[0, : clip.num_input_views] if views_given else None
     network = pipeline.interpolation
-    between = torch.arange(len(given)) % RATE != 0
 
     def of_video(way: object, interpolate: bool = True) -> Gaussians:
         pipeline.interpolation = way
         result = pipeline(given[::RATE, 0], views=views, align=False, interpolate=interpolate)
         return result.gaussians
 
-    every = frame_scores(
-        pipeline(given[:, 0], views=views, align=False, interpolate=False).gaussians, clip
-    )
-    held = of_video(None, False)
+    every = pipeline(given[:, 0], views=views, align=False, interpolate=False).gaussians
     nearest = (torch.arange(len(given)) / RATE).round().long()
-    ways = {
-        "model": of_video(network),
-        "blends": of_video("linear"),
-        "held": held.map(lambda values: values[nearest]),
-    }
-    pipeline.interpolation = network
-    found = {"video": every[~between].mean().item(), "true pictures": every[between].mean().item()}
-    for name, gaussians in ways.items():
-        found[name] = frame_scores(gaussians, clip)[between].mean().item()
-    return found
+    held = of_video(None, False).map(lambda values: values[nearest])
+    ways = {"true pictures": every, "blends": of_video("linear"), "held": held}
+    return ways | {"model": of_video(network)}
+
+
+def score(ways: dict[str, Gaussians], clip: Clip) -> dict[str, float]:
+    """Mean PSNR by way, of the frames between; "video": of the video's frames."""
+    scores = {name: frame_scores(gaussians, clip) for name, gaussians in ways.items()}
+    between = torch.arange(len(clip.images)) % RATE != 0
+    found = {name: values[between].mean().item() for name, values in scores.items()}
+    return found | {"video": scores["true pictures"][~between].mean().item()}
+
+
+def drawn_beside(ways: dict[str, Gaussians], clip: Clip) -> Tensor:
+    """[3, 2 H, 4 W]: truth, true pictures, blends, model, at a frame between of the middle.
+
+    From the front and from the first free camera.
+    """
+    frame = RATE * (NUM_ENDS // 2) + 2
+    views = [0, clip.num_input_views]
+    columns = [clip_images(clip)[frame, views]]
+    for name in ("true pictures", "blends", "model"):
+        columns.append(render(ways[name][frame], clip.cameras[views]).image.clamp(0, 1))
+    return torch.cat([torch.cat(column.unbind(0), -2) for column in columns], -1)
 
 
 def pixels_moved(clip: Clip) -> float:
@@ -79,18 +91,21 @@ def main() -> None:
     parser.add_argument("--model", default="mini")
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("-o", "--out", type=Path, default=None)
+    parser.add_argument("--picture", type=Path, default=None, help="of the fastest clips")
     options = parser.parse_args()
     pipeline = VideoTo4D.from_pretrained(options.model)
     request = ClipRequest(size_px=128, num_frames=RATE * (NUM_ENDS - 1) + 1, fps=FPS)
-    rows = []
+    rows, pictures = [], []
     for kind, source in clip_sources(options.models, None, seed=0, split="heldout").items():
         for index in range(options.clips):
             clip = source.clip(index, request)
             for setting, views_given in SETTINGS.items():
                 about = {"set": kind, "setting": setting, "clip": clip.name}
-                rows.append(
-                    about | {"change": pixels_moved(clip)} | score(pipeline, clip, views_given)
-                )
+                about["change"] = pixels_moved(clip)
+                ways = reconstruct(pipeline, clip, views_given)
+                rows.append(about | score(ways, clip))
+                if views_given and options.picture is not None:
+                    pictures.append((about["change"], drawn_beside(ways, clip)))
     names = ["video", "true pictures", "model", "blends", "held"]
     summary = []
     for kind in dict.fromkeys(row["set"] for row in rows):
@@ -103,6 +118,11 @@ def main() -> None:
                     {"set": kind, "setting": setting, "clips": label, "count": len(chosen)} | means
                 )
                 print(summary[-1])
+    if options.picture is not None:
+        fastest = sorted(pictures, key=lambda pair: -pair[0])[:NUM_PICTURES]
+        shown = torch.cat([picture for _, picture in fastest], -2)
+        pixels = (shown.movedim(0, -1) * 255).round().to(torch.uint8).numpy()
+        Image.fromarray(pixels).save(options.picture, optimize=True)
     if options.out is not None:
         document = {"model": options.model, "summary": summary, "clips": rows}
         options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
