@@ -26,7 +26,7 @@ from l4gm.train.losses import pool_points
 
 # Errors below this share of a world unit, a tenth of the bundled network's cell, count squared.
 _SMOOTH = 0.002
-_FLOW_WEIGHT = 0.3  # about what makes both terms equal: the flow is of thrice the time
+_FLOW_WEIGHT = 0.3  # makes both terms about equal: the flow is of thrice the time
 
 
 @dataclass(frozen=True)
