@@ -53,16 +53,18 @@ def test_new_views_are_better_than_what_costs_nothing(mini, clips, views_given, 
 
 def test_frames_between_are_near_reconstructed_ones_and_better_than_blends(mini, clips):
     assert isinstance(mini.interpolation, MotionNet)
+    # The video's own frames are no measure: of the first one all four views are its own.
     plain = VideoTo4D(mini.reconstruction, "linear", mini.multiview)
     between = torch.arange(10) % 3 != 0
-    found: dict[str, list[torch.Tensor]] = {"motion": [], "blends": [], "video": []}
+    found: dict[str, list[torch.Tensor]] = {"motion": [], "blends": [], "true": []}
     for clip in clips:
         given = clip_rgba(clip)
         for name, pipeline in {"motion": mini, "blends": plain}.items():
             result = pipeline(given[::3, 0], views=given[0, :4], align=False)
             values = scores(result.gaussians, clip)
             found[name].append(values[between].mean())
-        found["video"].append(values[~between].mean())
+        result = mini(given[:, 0], views=given[0, :4], align=False, interpolate=False)
+        found["true"].append(scores(result.gaussians, clip)[between].mean())
     means = {name: torch.stack(values).mean().item() for name, values in found.items()}
     assert means["motion"] > means["blends"]
-    assert means["motion"] > means["video"] - 0.7
+    assert means["motion"] > means["true"] - 0.7
