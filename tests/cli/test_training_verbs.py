@@ -184,6 +184,7 @@ def test_train_refuses(run: Callable, tmp_path: Path) -> None:
     multiview = ("train", "multiview", "-o", tmp_path / "run")
     run(*multiview, "--preset", "big").assert_bad_input("--preset big", "tiny, mini, debug")
     run(*multiview, "--true-views", "1").assert_bad_input("--true-views", "interpolation")
+    run(*multiview, "--multiview", "none").assert_bad_input("--multiview", "reconstruction")
     run(*multiview, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
     run("train", "everything", "-o", tmp_path).assert_bad_input("everything", "reconstruction")
     assert not list(tmp_path.iterdir())

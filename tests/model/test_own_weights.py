@@ -8,24 +8,13 @@ from safetensors.torch import load_file, save_file
 
 from l4gm.errors import InputError
 from l4gm.model.l4gm import L4GM
-from l4gm.model.motion import MotionConfig
 from l4gm.model.own_weights import MOTION, VIEWS
 from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import load_model, save_weights
-from l4gm.multiview.side_views import SideViewConfig
-from l4gm.train.presets import debug_preset
+from l4gm.train.presets import debug_motion_preset, debug_multiview_preset, debug_preset
 
-VIEW_CONFIG = SideViewConfig(
-    size_px=32,
-    model_channels=8,
-    channel_mult=(1, 2),
-    attention_resolutions=(2,),
-    num_head_channels=8,
-    norm_groups=4,
-)
-MOTION_CONFIG = MotionConfig(
-    input_size=32, channels=(8, 16), attention=(False, True), norm_groups=4, attention_head_width=8
-)
+VIEW_CONFIG = debug_multiview_preset().view_model
+MOTION_CONFIG = debug_motion_preset().motion_model
 KINDS = {VIEWS: VIEW_CONFIG, MOTION: MOTION_CONFIG}
 
 

@@ -80,7 +80,7 @@ def start_interpolation():
         torch.manual_seed(1)
         reconstruction = L4GM(config.model).eval()
         run = RunOptions(folder=folder, log_every=1, **options)
-        task = InterpolationTask(config, DiscSource(), reconstruction, validation, 1)
+        task = InterpolationTask(config, DiscSource(), validation, 1, reconstruction=reconstruction)
         weights = reconstruction.state_dict()
         return Trainer.start(config, run, task, weights=None if resume else weights, resume=resume)
 

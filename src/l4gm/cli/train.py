@@ -67,9 +67,9 @@ class Options(CommonOptions):
     """Save and stop after this long; --resume goes on."""
     validation_clips: int = 16
     """Objects never trained on that are scored now and then; 0 for none."""
-    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
-    """Reconstruction: who makes the views of the clips that are shown with generated ones: mini,
-    imagedream, file or folder of l4gm train multiview; none: no clip is."""
+    multiview: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
+    """Reconstruction: who makes the views of the clips that are shown with generated ones: mini
+    (bundled, the default), imagedream, file or folder of l4gm train multiview; none: no clip is."""
     true_views: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Interpolation: share of the samples with true side views, as in the paper, and not drawn ones
     (0 to 1; by default the preset's)."""
@@ -139,6 +139,8 @@ def _check(options: Options) -> None:
         )
     if options.network != "interpolation" and options.true_views is not None:
         raise InputError("--true-views: only interpolation takes it; leave it out")
+    if options.network != "reconstruction" and options.multiview is not None:
+        raise InputError("--multiview: only reconstruction takes it; leave it out")
     if options.true_views is not None and not 0 <= options.true_views <= 1:
         raise UsageError(f"--true-views {options.true_views}: expected a share from 0 to 1")
     if options.network == "interpolation" and options.weights is None and not options.resume:
@@ -221,7 +223,9 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
                 shutil.copyfile(options.weights, partial)
     processes.wait()
     reconstruction = load_model(kept, config=config.gaussian_model, device=processes.device)
-    return InterpolationTask(config, source, reconstruction, heldout, options.validation_clips)
+    return InterpolationTask(
+        config, source, heldout, options.validation_clips, reconstruction=reconstruction
+    )
 
 
 def _generator(
@@ -233,7 +237,7 @@ def _generator(
 
     if not any(stage.generated_view_probability for stage in config.stages):
         return None
-    name = options.multiview
+    name = options.multiview or BUNDLED[0]
     return load_generator(str(bundled_folder(name)) if name in BUNDLED else name, processes.device)
 
 

@@ -213,13 +213,14 @@ class BatchSampler:
             self._kept[index] = clip
         return clip
 
-    def generated_sides(self, index: int, frame: int) -> Tensor:
-        """Views 1..3 [3, 4, H, W] as the pipeline makes them of a clip's picture, alpha guessed."""
+    def generated_sides(self, index: int, clip: Clip, frame: int) -> Tensor:
+        """Views 1..3 [3, 4, H, W] as the pipeline makes them of a frame of the clip of this index,
+        alpha guessed."""
         key = index, frame
         if key in self._generated:
             return self._generated[key].float() / 255
         assert self.generator is not None
-        front = with_alpha(torch.from_numpy(self.clip(index).images[frame, 0]))
+        front = with_alpha(torch.from_numpy(clip.images[frame, 0]))
         views = resized(self.generator(front[:3])[1:].clamp(0, 1), self.stage.size_px)
         sides = match_alpha(views, True).mul(255).round().to("cpu", torch.uint8)
         if self.stage.keep_clips:
@@ -251,7 +252,7 @@ class BatchSampler:
             input_cameras = jitter_sides(input_cameras, generator)
         surface = surface_points(clip, frames, self.config.gaussian_model.ray_offset)
         if generator.random() < stage.generated_view_probability:
-            inputs[0, 1:] = self.generated_sides(index, start)
+            inputs[0, 1:] = self.generated_sides(index, clip, start)
             present[:] = True
             if surface is not None:  # a pixel beside the object shows none of it
                 surface[:, 1:][inputs[0, 1:, 3].expand_as(surface[:, 1:, ..., 0]) < 0.5] = torch.nan

@@ -141,7 +141,7 @@ def mini_preset() -> TrainConfig:
 def mini_interpolation_preset() -> TrainConfig:
     """The paper's kind of interpolation network for the bundled reconstruction network.
 
-    None is bundled: the one of `mini_motion_preset` costs a tenth and is better.
+    None is bundled: see the card of `mini`, which has the network of `mini_motion_preset`.
     """
     return TrainConfig(
         model=small_network(),

@@ -130,21 +130,37 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
-class ReconstructionTask:
-    """Pictures over time to Gaussians.
+class ClipTask:
+    """What all tasks have.
 
     Args:
         config: of the run.
         source: clips to train on.
         validation: clips that are never trained on, or None.
         validation_clips: how many of them are scored.
-        generator: of views, for stages that want generated ones.
     """
 
     config: TrainConfig
     source: ClipSource
     validation: ClipSource | None = None
     validation_clips: int = 16
+
+    def heldout(self, request: ClipRequest) -> list[Clip]:
+        """The clips that are scored; none where there are none."""
+        if self.validation is None:
+            return []
+        return [self.validation.clip(index, request) for index in range(self.validation_clips)]
+
+
+@dataclass(frozen=True)
+class ReconstructionTask(ClipTask):
+    """Pictures over time to Gaussians.
+
+    Args:
+        config, source, validation, validation_clips: as in `ClipTask`.
+        generator: of views, for stages that want generated ones.
+    """
+
     generator: MultiViewGenerator | None = None
 
     weights_name = "recon.safetensors"
@@ -200,19 +216,15 @@ class ReconstructionTask:
 
 
 @dataclass(frozen=True)
-class InterpolationTask:
+class InterpolationTask(ClipTask):
     """Two frames put between each pair of neighbours.
 
     Args:
-        config, source, validation, validation_clips: as in `ReconstructionTask`.
+        config, source, validation, validation_clips: as in `ClipTask`.
         reconstruction: the network whose results are drawn as views 1..3; it is not trained.
     """
 
-    config: TrainConfig
-    source: ClipSource
-    reconstruction: L4GM
-    validation: ClipSource | None = None
-    validation_clips: int = 16
+    reconstruction: L4GM = field(kw_only=True)
 
     weights_name = "interp.safetensors"
 
@@ -230,20 +242,20 @@ class InterpolationTask:
 
     def validate(self, model: L4GM, stage: Stage) -> Validation:
         """PSNR of frames between, of frames reconstructed and of blended Gaussians, in dB."""
-        if self.validation is None or self.validation_clips < 1:
-            return Validation()
         request = ClipRequest(
             size_px=stage.size_px,
             num_frames=self.config.frames_per_clip,
             fps=self.config.fps,
             num_supervision_views=4,
         )
+        clips = self.heldout(request)
+        if not clips:
+            return Validation()
         scores: dict[str, float] = {}
         pictures = []
         for setting, views_given in SETTINGS.items():
             rows = []
-            for index in range(self.validation_clips):
-                clip = self.validation.clip(index, request)
+            for clip in clips:
                 row, between = interpolate_clip(model, self.reconstruction, clip, views_given)
                 rows.append(row)
                 if len(rows) <= NUM_PICTURES // 2:
@@ -259,17 +271,8 @@ class InterpolationTask:
 
 
 @dataclass(frozen=True)
-class MultiViewTask:
-    """One picture to the views that it does not show.
-
-    Args:
-        config, source, validation, validation_clips: as in `ReconstructionTask`.
-    """
-
-    config: TrainConfig
-    source: ClipSource
-    validation: ClipSource | None = None
-    validation_clips: int = 16
+class MultiViewTask(ClipTask):
+    """One picture to the views that it does not show."""
 
     weights_name = VIEWS.file_name
 
@@ -287,10 +290,9 @@ class MultiViewTask:
 
     def validate(self, model: SideViewNet, stage: Stage) -> Validation:
         """PSNR of the side views, and of what stands in for them, in dB."""
-        if self.validation is None or self.validation_clips < 1:
+        clips = self.heldout(view_request(self.config, stage, num_frames=1))
+        if not clips:
             return Validation()
-        request = view_request(self.config, stage, num_frames=1)
-        clips = [self.validation.clip(index, request) for index in range(self.validation_clips)]
         rows, pictures = [], []
         for clip in clips:
             truth = clip_images(clip)[0]
@@ -305,17 +307,8 @@ class MultiViewTask:
 
 
 @dataclass(frozen=True)
-class MotionTask:
-    """Two pictures to the motion between them.
-
-    Args:
-        config, source, validation, validation_clips: as in `ReconstructionTask`.
-    """
-
-    config: TrainConfig
-    source: ClipSource
-    validation: ClipSource | None = None
-    validation_clips: int = 16
+class MotionTask(ClipTask):
+    """Two pictures to the motion between them."""
 
     weights_name = MOTION.file_name
 
@@ -333,10 +326,9 @@ class MotionTask:
 
     def validate(self, model: MotionNet, stage: Stage) -> Validation:
         """Distance from the true motion, the network's and that of none."""
-        if self.validation is None or self.validation_clips < 1:
+        clips = self.heldout(motion_request(self.config, stage))
+        if not clips:
             return Validation()
-        request = motion_request(self.config, stage)
-        clips = [self.validation.clip(index, request) for index in range(self.validation_clips)]
         return Validation(summarize_motion([score_motion(model, clip) for clip in clips]))
 
     def save(self, model: MotionNet, path: Path, metadata: dict[str, str]) -> None:
