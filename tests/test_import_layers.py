@@ -38,7 +38,7 @@ SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
 HEAVY = {
     "accelerate": {"l4gm.train.processes"},
     "tensorboard": {"l4gm.train.records"},
-    "av": {"l4gm.media.video"},
+    "av": {"l4gm.media.decoding", "l4gm.media.video"},
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},

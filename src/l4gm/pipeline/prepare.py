@@ -23,10 +23,11 @@ from torch.nn import functional
 
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
-from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX
+from l4gm.media.info import MIN_SIDE_PX
 from l4gm.media.matte import Window
 from l4gm.media.matting import Matting, choose_matting, keep_as_is
 from l4gm.media.resample import Crop, crop_and_resize
+from l4gm.media.timing import FALLBACK_FPS
 from l4gm.media.video import probe_video, read_frames
 
 logger = logging.getLogger(__name__)
