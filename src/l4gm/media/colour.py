@@ -1,6 +1,6 @@
 """High dynamic range and wide gamut brought to what the rest takes: BT.709 colours, SDR.
 
-Display-referred, as FFmpeg's zscale does it: diffuse white (203 cd/m2, ITU-R BT.2408) becomes white,
+Display-referred, as in FFmpeg's zscale: diffuse white (203 cd/m2, ITU-R BT.2408) becomes white,
 brighter highlights are clipped, and so are colours outside BT.709. Numbers of primaries and
 transfer functions are those of ITU-T H.273.
 """

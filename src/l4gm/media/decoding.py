@@ -160,7 +160,7 @@ class _Decoder:
     def info(self, times: FrameTimes) -> VideoInfo:
         picture = next(self._pictures(), None)
         assert picture is not None  # else _pictures has raised
-        form = _form_of(picture, self._stream.sample_aspect_ratio)
+        form = _form_of(picture, self._stream.sample_aspect_ratio, self._codec)
         frame = _to_tensor(picture, form)
         fps = times.fps()
         num_frames = times.num_frames(fps) or None
@@ -189,7 +189,7 @@ class _Decoder:
         count = 0
         for picture in self._deinterlaced():
             if form is None:
-                form = _form_of(picture, self._stream.sample_aspect_ratio)
+                form = _form_of(picture, self._stream.sample_aspect_ratio, self._codec)
             time = None
             base = picture.time_base or self._stream.time_base
             if picture.pts is not None and base is not None:
@@ -344,7 +344,9 @@ class _FrameForm:
     conversion: ColourConversion | None
 
 
-def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameForm:
+def _form_of(
+    picture: av.VideoFrame, pixel_aspect: Fraction | None, codec: av.VideoCodecContext
+) -> _FrameForm:
     """The form of the first frame, with square pixels.
 
     Asked of one frame only: PyAV's side data and its frame refer to each other, so that a frame
@@ -359,8 +361,16 @@ def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameFor
         height=picture.height,
         has_alpha=any(component.is_alpha for component in picture.format.components),
         display_matrix=None if matrix is None else np.frombuffer(bytes(matrix), np.int32),
-        conversion=ColourConversion.needed(int(picture.color_primaries), int(picture.color_trc)),
+        conversion=ColourConversion.needed(
+            _stated(picture.color_primaries, codec.color_primaries),
+            _stated(picture.color_trc, codec.color_trc),
+        ),
     )
+
+
+def _stated(by_picture: int, by_container: int) -> int:
+    """A property by its number of H.273, where 0 and 2 say nothing."""
+    return int(by_container if by_picture in (0, 2) else by_picture)
 
 
 def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media.info import VideoInfo
-from l4gm.media.timing import FALLBACK_FPS, FrameRateResampler, FrameTimes
+from l4gm.media.timing import FrameRateResampler, FrameTimes
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +37,14 @@ SUFFIXES = (
 DEFAULT_FRAME_SECONDS = 0.1  # browsers show a frame this long that has no duration, ...
 SHORTEST_FRAME_SECONDS = 0.011  # ... or a shorter one
 TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
+_WEBP_FLAGS, _WEBP_ANIMATED, _WEBP_ALPHA = 20, 0x02, 0x10  # a byte's place in the file, its bits
 _SRGB = ImageCms.createProfile("sRGB")
 
 
 def is_image(path: Path) -> bool:
     """Whether the file's content (not its name) is an image that Pillow reads."""
     try:
-        with Image.open(path, formats=FORMATS):
+        with _open(path):
             return True
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: image too large ({error}); scale it down first") from error
@@ -125,7 +126,7 @@ def read_image(path: Path, *, timed: bool = True) -> Iterator[Tensor]:
     resampler: FrameRateResampler[Tensor] = FrameRateResampler(info.fps)
     index = 0
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             for number, index in enumerate(_frame_indices(image)):
                 image.seek(index)
                 frame = _to_tensor(image, channels)
@@ -163,11 +164,23 @@ def read_mask(path: Path) -> Tensor:
     return frame[..., :3].amax(-1)
 
 
+def _open(path: Path) -> Image.Image:
+    """An image, nothing decoded yet."""
+    with path.open("rb") as file:
+        head = bytearray(file.read(_WEBP_FLAGS + 1))
+        if head[8:16] != b"WEBPVP8X" or len(head) <= _WEBP_FLAGS or not head[-1] & _WEBP_ANIMATED:
+            return Image.open(path, formats=FORMATS)
+        # libwebp leaves the flag out where each frame's own rectangle is opaque, though what lies
+        # beside that is transparent; without the flag Pillow makes it black.
+        head[-1] |= _WEBP_ALPHA
+        return Image.open(io.BytesIO(bytes(head) + file.read()), formats=FORMATS)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """A file whose faults are told in one line."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with _open(path) as image:
             yield image
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         if isinstance(error, InputError):
