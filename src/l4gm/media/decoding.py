@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import av
@@ -49,30 +49,36 @@ def probe_container(path: Path) -> VideoInfo:
     return _probe(path, *_state(path))[0]
 
 
-def decode_container(path: Path, *, timed: bool = True) -> Iterator[Tensor]:
-    """The frames of a video file, uint8 [H, W, 3 or 4].
+def decode_container(path: Path, wanted: range, *, timed: bool = True) -> Iterator[Tensor]:
+    """Frames of a video file, uint8 [H, W, 3 or 4].
 
     Args:
         path: a file.
-        timed: put them on the even lattice of `probe_container(path).fps`; else one after the
-            other.
+        wanted: which of its frames, in their order; of the others no image is made.
+        timed: count them on the even lattice of `probe_container(path).fps`; else as they are
+            stored.
 
     Raises:
         InputError: if not one can be decoded. Less damage gives what is there and a warning.
     """
     info, times = _probe(path, *_state(path))
-    resampler: FrameRateResampler[Tensor] = FrameRateResampler(info.fps)
+    resampler: FrameRateResampler[_Shown] = FrameRateResampler(info.fps)
     masks = _mask_frames(path)
     with _Decoder(path) as decoder:
-        for frame, time_seconds in decoder.frames():
-            if masks is not None:
-                frame = _with_mask(frame, next(masks, None), path)
+
+        def shown() -> Iterator[_Shown]:
+            for picture, time_seconds in decoder.timed_pictures():
+                mask = None if masks is None else next(masks, None)
+                each = _Shown(decoder, picture, mask, masks is not None)
+                yield from resampler.push(each, time_seconds) if timed else (each,)
             if timed:
-                yield from resampler.push(frame, time_seconds)
-            else:
-                yield frame
-    if timed:
-        yield from resampler.finish(times.last_seconds)
+                yield from resampler.finish(times.last_seconds)
+
+        for index, each in enumerate(shown()):
+            if index >= wanted.stop:
+                return
+            if index in wanted:
+                yield each.frame
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -120,6 +126,7 @@ class _Decoder:
         if self._codec.name in TEXT_CODECS:
             self._container.close()
             raise InputError(f"{path}: a text file, not a video; {EXPECTED}")
+        self._form: _FrameForm | None = None
         self._decoder = self._choose_decoder()
         self._decoder.thread_type = "AUTO"
 
@@ -160,8 +167,9 @@ class _Decoder:
     def info(self, times: FrameTimes) -> VideoInfo:
         picture = next(self._pictures(), None)
         assert picture is not None  # else _pictures has raised
-        form = _form_of(picture, self._stream.sample_aspect_ratio, self._codec)
-        frame = _to_tensor(picture, form)
+        frame = self.to_frame(picture)
+        assert self._form is not None
+        form = self._form
         fps = times.fps()
         num_frames = times.num_frames(fps) or None
         mask = "a stream" if self.has_mask_stream else _mask_file(self.path)
@@ -183,21 +191,24 @@ class _Decoder:
             notes=tuple(notes),
         )
 
-    def frames(self) -> Iterator[tuple[Tensor, float | None]]:
-        """Frames [H, W, C], all of the first one's size, and when they are shown, in seconds."""
-        form: _FrameForm | None = None
+    def timed_pictures(self) -> Iterator[tuple[av.VideoFrame, float | None]]:
+        """Pictures, and when they are shown, in seconds."""
         count = 0
         for picture in self._deinterlaced():
-            if form is None:
-                form = _form_of(picture, self._stream.sample_aspect_ratio, self._codec)
             time = None
             base = picture.time_base or self._stream.time_base
             if picture.pts is not None and base is not None:
                 time = float(picture.pts * base)
             count += 1
-            yield _to_tensor(picture, form), time
+            yield picture, time
         if is_cut_off(self.path):
             self._warn_of_the_end(count)
+
+    def to_frame(self, picture: av.VideoFrame) -> Tensor:
+        """[H, W, C] of the first picture's size and form."""
+        if self._form is None:
+            self._form = _form_of(picture, self._stream.sample_aspect_ratio, self._codec)
+        return _to_tensor(picture, self._form)
 
     def _warn_of_the_end(self, count: int) -> None:
         declared = self._stream.frames
@@ -317,20 +328,42 @@ def _mask_frames(path: Path) -> Iterator[Tensor] | None:
 
     def frames() -> Iterator[Tensor]:
         with _Decoder(path if in_stream else beside or path, mask=in_stream) as decoder:
-            for frame, _ in decoder.frames():
-                yield frame[..., :3].amax(-1)
+            for picture, _ in decoder.timed_pictures():
+                yield decoder.to_frame(picture)[..., :3].amax(-1)
 
     return frames()
 
 
-def _with_mask(frame: Tensor, mask: Tensor | None, path: Path) -> Tensor:
-    if mask is None or mask.shape != frame.shape[:2]:
-        what = "fewer frames" if mask is None else f"{mask.shape[1]} x {mask.shape[0]} px"
-        raise InputError(
-            f"{path}: its mask has {what}, expected one of {frame.shape[1]} x {frame.shape[0]} px "
-            "for each frame"
-        )
-    return torch.cat([frame[..., :3], mask[..., None]], -1)
+@dataclass
+class _Shown:
+    """A picture that is made a frame when it is wanted, once if it is held.
+
+    Args:
+        decoder: whose it is.
+        picture: as decoded.
+        mask: [H, W] its alpha, where that comes from elsewhere.
+        needs_mask: whether it does.
+    """
+
+    decoder: _Decoder
+    picture: av.VideoFrame
+    mask: Tensor | None
+    needs_mask: bool
+
+    @cached_property
+    def frame(self) -> Tensor:
+        frame = self.decoder.to_frame(self.picture)
+        if not self.needs_mask:
+            return frame
+        if self.mask is None or self.mask.shape != frame.shape[:2]:
+            found = "fewer frames"
+            if self.mask is not None:
+                found = f"{self.mask.shape[1]} x {self.mask.shape[0]} px"
+            raise InputError(
+                f"{self.decoder.path}: its mask has {found}, expected one of {frame.shape[1]} x "
+                f"{frame.shape[0]} px for each frame"
+            )
+        return torch.cat([frame[..., :3], self.mask[..., None]], -1)
 
 
 @dataclass(frozen=True, kw_only=True)

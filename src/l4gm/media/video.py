@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -118,7 +119,8 @@ def read_frames(
     elif images.is_image(files):
         frames = images.read_image(files, timed=timed)
     else:
-        frames = decoding.decode_container(files, timed=timed)
+        wanted = range(start, sys.maxsize if stop is None else stop, step)
+        return decoding.decode_container(files, wanted, timed=timed)
     return islice(frames, start, stop, step)
 
 
