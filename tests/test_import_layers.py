@@ -42,7 +42,7 @@ HEAVY = {
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},
-    "cv2": {"l4gm.datagen.motion", "l4gm.media.panning_background"},
+    "cv2": {"l4gm.datagen.motion", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
     "gradio": {"l4gm.cli.app_page"},

@@ -16,7 +16,7 @@ from l4gm.media.windows import dilate, erode
 
 _REACH_PX = 3  # of the neighbourhood in which an outline must have an edge
 _FAINT_EDGE = 9.0  # levels above what the background itself varies by: less is no edge
-_QUIET = 12.0  # levels: a background that varies by more hides edges of its own
+_QUIET = 8.0  # levels: what varies by more is no noise
 _NO_EDGE_SHARE = 0.3  # of an outline; a pale object on white has some
 _SHADOW_SHARE = 0.06  # more of it without an edge may be a soft shadow
 _COVER = 0.97  # of the frame: a larger silhouette is none
@@ -73,19 +73,16 @@ def judge(frames: Sequence[Tensor], masks: Sequence[NDArray[np.bool_]]) -> Verdi
 
 
 def _without_edge(frame: Tensor, mask: NDArray[np.bool_]) -> float:
-    """The share of a silhouette's outline beside which the image does not change.
-
-    Where the background is as restless as an edge, nothing can be said: 0.
-    """
+    """The share of a silhouette's outline beside which the image does not change."""
     levels = frame[..., :3].permute(2, 0, 1).float()
     change = (dilate(levels, _REACH_PX) - erode(levels, _REACH_PX)).amax(0).numpy()
     inside = torch.from_numpy(mask).float()[None]
     outline = mask & ~(erode(inside, 1)[0].numpy() > 0) & ~border(*mask.shape)
     beyond = dilate(inside, 2 * _REACH_PX)[0].numpy() == 0
     quiet = float(np.median(change[beyond])) if beyond.any() else 0.0
-    if quiet > _QUIET or not outline.any():
+    if not outline.any():
         return 0.0
-    return float((change[outline] < quiet + _FAINT_EDGE).mean())
+    return float((change[outline] < min(quiet, _QUIET) + _FAINT_EDGE).mean())
 
 
 def _rectangle(masks: Sequence[NDArray[np.bool_]]) -> Window | None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.errors import InputError
+from l4gm.media import vision
 from l4gm.media.judge import Verdict, judge
 from l4gm.media.matte import WHOLE, Matte, Matting, Window
 from l4gm.media.overlays import without_marks
@@ -33,14 +34,13 @@ from l4gm.media.segmenter import (
     SegmentedFrames,
     find_segmenter,
     how_to_get,
-    saliency,
 )
 from l4gm.media.still_background import StillBackground
 
 logger = logging.getLogger(__name__)
 
 JUDGED_FRAMES = 12
-ASKED_FRAMES = 8  # of which a network is asked where the object is, beside what moves
+MOTION_FRAMES = 16  # in which motion is looked for
 _TRANSPARENT = 128  # alpha below
 _LEAST_TRANSPARENT = 0.01  # of the frame: less are rounded corners, no background
 
@@ -110,22 +110,32 @@ def _ladder(frames: Sequence[Tensor], source: str) -> Iterator[Matting]:
         if key is not None:
             yield key
     segment = find_segmenter()
-    words = [] if segment is None else _words(segment, frames)
-    for of_motion in (StillBackground.estimate, PanningBackground.estimate):
-        moving = of_motion(frames, words)
-        if moving is not None:
-            yield moving
+    chosen = frames[:: max(1, -(-len(frames) // MOTION_FRAMES))]
+    objects = _moving_object(chosen, segment)
+    if objects is None:
+        still = StillBackground.estimate(frames)
+        if still is not None:
+            yield still
+    else:
+        for method in (StillBackground, PanningBackground):
+            found = method.estimate(chosen, objects)
+            if found is not None:
+                yield found
     if segment is not None:
-        yield SegmentedFrames.estimate(frames, segment)
+        yield SegmentedFrames.estimate(chosen, segment)
 
 
-def _words(segment: Segment, frames: Sequence[Tensor]) -> list[Tensor | None]:
-    """What the network says of some frames, evenly over the clip; None of the others."""
-    step = max(1, -(-len(frames) // ASKED_FRAMES))
-    return [
-        saliency(segment, frame) if index % step == 0 else None
+def _moving_object(frames: Sequence[Tensor], segment: Segment | None) -> Tensor | None:
+    """[S, 1, H, W] bool: roughly what moves, a network's word taken in for every second frame; None
+    without OpenCV, or where nothing moves."""
+    if not vision.is_available() or len(frames) < 3:
+        return None
+    words = [
+        None if segment is None or index % 2 else segment(np.ascontiguousarray(frame.numpy()))
         for index, frame in enumerate(frames)
     ]
+    masks = vision.moving_object([frame.numpy() for frame in frames], words)
+    return None if masks is None else torch.from_numpy(np.stack(masks))[:, None]
 
 
 def _less_shadow(

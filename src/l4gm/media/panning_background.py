@@ -1,12 +1,8 @@
 """Background removal for a camera that turns slowly: frames are laid over each other by what they
-show of the background, and there the object is what moves (`StillBackground`).
-
-The only module of this part that imports OpenCV; without it nothing is found.
-"""
+show of the background, and there it stands still (`StillBackground`)."""
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,13 +13,10 @@ from torch import Tensor
 
 from l4gm.media.matte import WHOLE, Matte, Window
 from l4gm.media.still_background import StillBackground
+from l4gm.media.vision import Affine, laid_over, register, taken_from
 
-_FRAMES = 24  # of the estimate
-_FEATURES = 1500
-_INLIER_PX = 2.0
-_LEAST_INLIERS, _LEAST_SHARE = 20, 0.2
 _STILL_PX = 1.5  # corners that move by less: the camera stands still
-_LARGEST = 3.0  # times the frame: what the camera turns over
+_LARGEST = 3.0  # times the frame: what the camera may turn over
 _LOST = 0.15  # of the frames may fail to be laid over the others
 
 
@@ -33,8 +26,8 @@ class PanningBackground:
 
     Args:
         still: of the canvas on which all frames lie.
-        reference: [H, W] uint8 the frame that others are laid over, and `offset` where its corner
-            lies on the canvas, x and y in pixels.
+        reference: [H, W, 3] uint8 the frame that others are laid over.
+        offset: where its corner lies on the canvas, x and y in pixels.
     """
 
     still: StillBackground
@@ -44,117 +37,79 @@ class PanningBackground:
     name = "background of a turning camera"
 
     @classmethod
-    def estimate(
-        cls, frames: Sequence[Tensor], salient: Sequence[Tensor | None] = ()
-    ) -> PanningBackground | None:
-        """From frames of the whole clip; None if they cannot be laid over each other, the camera
-        stands still, or nothing moves but it. Arguments as of `StillBackground.estimate`."""
-        if importlib.util.find_spec("cv2") is None or len(frames) < 3:
-            return None
-        import cv2
+    def estimate(cls, frames: Sequence[Tensor], objects: Tensor) -> PanningBackground | None:
+        """From frames of the whole clip; None if the camera stands still, turns too far, or frames
+        show too little in common.
 
-        step = max(1, -(-len(frames) // _FRAMES))
-        pairs = list(zip(frames, [*salient, *[None] * len(frames)], strict=False))[::step]
-        reference = _gray(pairs[len(pairs) // 2][0])
-        placed = [(frame, word, _register(_gray(frame), reference)) for frame, word in pairs]
-        kept = [each for each in placed if each[2] is not None]
-        if len(kept) < max(3, (1 - _LOST) * len(placed)):
+        Args:
+            frames: uint8 [H, W, 3], of one size, evenly over the clip.
+            objects: [S, 1, H, W] bool: roughly the object in each.
+        """
+        images = [frame[..., :3].numpy() for frame in frames]
+        reference = images[len(images) // 2]
+        matrices = [register(image, reference) for image in images]
+        kept = [index for index, matrix in enumerate(matrices) if matrix is not None]
+        if len(kept) < max(3, (1 - _LOST) * len(frames)):
             return None
-        height, width = reference.shape
-        rectangle = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
-        corners = np.stack([rectangle @ matrix.T for _, _, matrix in kept])  # type: ignore[union-attr]
-        if np.abs(corners - corners.mean(0)).max() < _STILL_PX:
-            return None
+        height, width = reference.shape[:2]
+        corners = _corners([matrices[index] for index in kept], height, width)
         low = np.floor(corners.min((0, 1))).astype(int)
         size = np.ceil(corners.max((0, 1))).astype(int) - low
-        if size.prod() > _LARGEST * height * width:
+        still = float(np.abs(corners - corners.mean(0)).max()) < _STILL_PX
+        if still or size.prod() > _LARGEST * height * width:
             return None
         offset = (int(-low[0]), int(-low[1]))
-        stack, seen, words = [], [], []
-        for frame, word, matrix in kept:
-            onto = _shifted(matrix, offset)  # type: ignore[arg-type]
-
-            def laid(image: NDArray[np.generic], fill: float, onto: NDArray[np.float64] = onto):  # type: ignore[no-untyped-def]
-                return cv2.warpAffine(
-                    np.ascontiguousarray(image), onto, size.tolist(), borderValue=[fill] * 4
-                )
-
-            stack.append(torch.from_numpy(laid(frame[..., :3].numpy(), 0)).permute(2, 0, 1))
-            inside = laid(np.full((height, width), 255, np.uint8), 0)
-            seen.append(torch.from_numpy(inside == 255)[None])
-            if word is not None:
-                words.append(torch.from_numpy(laid(word[0].numpy(), float("nan")))[None])
-        still = StillBackground.of_stack(torch.stack(stack), torch.stack(seen), words)
-        if still is None:
+        canvas = (int(size[1]), int(size[0]))
+        stack, seen, known = [], [], []
+        for index in kept:
+            onto = _shifted(matrices[index], offset)
+            stack.append(torch.from_numpy(laid_over(images[index], onto, canvas)))
+            everywhere = np.full((height, width), 255, np.uint8)
+            seen.append(torch.from_numpy(laid_over(everywhere, onto, canvas) == 255))
+            inside = objects[index, 0].numpy().astype(np.uint8)
+            known.append(torch.from_numpy(laid_over(inside, onto, canvas) > 0))
+        still_background = StillBackground.of_known(
+            torch.stack(stack).permute(0, 3, 1, 2),
+            torch.stack(seen)[:, None],
+            torch.stack(known)[:, None],
+        )
+        if still_background is None:
             return None
-        return cls(still=still, reference=reference, offset=offset)
+        return cls(still=still_background, reference=reference, offset=offset)
 
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
-        return self._under(frame).mask(frame)
+        return self._beneath(frame).mask(frame)
 
     def matte(self, frame: Tensor, window: Window = WHOLE, whole: Tensor | None = None) -> Matte:
-        return self._under(frame if whole is None else whole).matte(frame, window)
+        return self._beneath(frame if whole is None else whole).matte(frame, window)
 
-    def _under(self, frame: Tensor) -> StillBackground:
-        """The background beneath a whole frame; that of the reference if it cannot be found."""
-        import cv2
-
-        gray = _gray(frame)
-        height, width = self.reference.shape
-        matrix = _register(cv2.resize(gray, (width, height)), self.reference)
+    def _beneath(self, frame: Tensor) -> StillBackground:
+        """The background behind a whole frame; that of the reference if it is not recognised."""
+        matrix = register(frame[..., :3].numpy(), self.reference)
         onto = _shifted(np.eye(2, 3) if matrix is None else matrix, self.offset)
+        size = (frame.shape[0], frame.shape[1])
 
-        def lifted(field: Tensor, smooth: bool = True) -> Tensor:
-            kind = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
-            image = cv2.warpAffine(
-                field.permute(1, 2, 0).numpy(),
-                onto,
-                (width, height),
-                flags=kind | cv2.WARP_INVERSE_MAP,
-                borderMode=cv2.BORDER_REPLICATE,
-            )
-            return torch.from_numpy(image.reshape(height, width, -1)).permute(2, 0, 1)
+        def part(field: Tensor) -> Tensor:
+            image = taken_from(field.permute(1, 2, 0).numpy(), onto, size)
+            return torch.from_numpy(image).permute(2, 0, 1)
 
         return replace(
             self.still,
-            plate=lifted(self.still.plate),
-            tolerance=lifted(self.still.tolerance),
-            plate_is_object=lifted(self.still.plate_is_object, smooth=False),
-            prior=lifted(self.still.prior),
+            plate=part(self.still.plate),
+            tolerance=part(self.still.tolerance),
+            plate_is_object=(part(self.still.plate_is_object) > 0.5).float(),
         )
 
 
-def _gray(frame: Tensor) -> NDArray[np.uint8]:
-    import cv2
-
-    gray: NDArray[np.uint8] = cv2.cvtColor(frame[..., :3].numpy(), cv2.COLOR_RGB2GRAY)
-    return gray
-
-
-def _register(gray: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-    """[2, 3] from pixels of one frame to those of another by shift, turn and scale; None if they
-    show too little in common."""
-    import cv2
-
-    detector = cv2.ORB_create(_FEATURES, fastThreshold=8)
-    found = [detector.detectAndCompute(image, None) for image in (gray, reference)]
-    if any(descriptors is None or len(points) < 8 for points, descriptors in found):
-        return None
-    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(found[0][1], found[1][1])
-    if len(matches) < _LEAST_INLIERS:
-        return None
-    source = np.float32([found[0][0][match.queryIdx].pt for match in matches])
-    target = np.float32([found[1][0][match.trainIdx].pt for match in matches])
-    matrix, inliers = cv2.estimateAffinePartial2D(
-        source, target, method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX
-    )
-    if matrix is None or inliers.sum() < max(_LEAST_INLIERS, _LEAST_SHARE * len(matches)):
-        return None
-    return np.asarray(matrix, np.float64)
+def _corners(matrices: Sequence[Affine | None], height: int, width: int) -> NDArray[np.float64]:
+    """[S, 4, 2] where the corners of each frame lie."""
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], float)
+    return np.stack([corners @ matrix.T for matrix in matrices if matrix is not None])
 
 
-def _shifted(matrix: NDArray[np.float64], offset: tuple[int, int]) -> NDArray[np.float64]:
+def _shifted(matrix: Affine | None, offset: tuple[int, int]) -> Affine:
     """The same, with the target's corner moved."""
+    assert matrix is not None
     moved = matrix.copy()
     moved[:, 2] += offset
     return moved

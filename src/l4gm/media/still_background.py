@@ -32,8 +32,6 @@ _REACH_PX = 7  # from how far the object's colour behind an edge pixel is taken
 _SMOOTHING_ROUNDS = 8
 _COUPLING = 1.2  # how much a pixel's neighbours count against its own evidence
 _CERTAIN = 4.0  # evidence of a pixel that leaves no doubt
-_SALIENT, _EVER_SALIENT = 4.0, 3.0  # evidence of a network's word on the plate, on any frame
-_FEWEST = 3  # frames
 
 _ROUNDS = 2  # of finding the object and then the plate without it
 _SELDOM = 0.1  # background seen in a smaller share of the frames may be a mistake
@@ -54,61 +52,75 @@ class StillBackground:
         plate_is_object: [1, H, W] 1 where the object never leaves the plate, else 0.
         evidence: [16, 16, 16] log of how much likelier each colour (red, green, blue) is on the
             object than on the background.
-        prior: [1, H, W] evidence against the object where a trained network never sees it; else 0.
     """
 
     plate: Tensor
     tolerance: Tensor
     plate_is_object: Tensor
     evidence: Tensor
-    prior: Tensor
 
     name = "still background"
 
     @classmethod
     def estimate(
-        cls, frames: Sequence[Tensor], salient: Sequence[Tensor | None] = ()
+        cls, frames: Sequence[Tensor], objects: Tensor | None = None
     ) -> StillBackground | None:
         """From frames of the whole clip; None if the camera moves, or nothing else does.
 
         Args:
             frames: uint8 [H, W, 3], of one size, evenly over the clip.
-            salient: [1, H, W] how much of each frame a trained network takes for the object, as far
-                as it was asked.
+            objects: [S, 1, H, W] bool where the object is in each, if that is known roughly; else
+                it is found by what leaves the plate, and its colours.
         """
-        if len(frames) < _FEWEST:
+        if len(frames) < 3:
             return None
         stack = torch.stack([frame[..., :3].permute(2, 0, 1) for frame in frames])
-        return cls.of_stack(stack, torch.ones_like(stack[:, :1], dtype=torch.bool), salient)
-
-    @classmethod
-    def of_stack(
-        cls, stack: Tensor, seen: Tensor, salient: Sequence[Tensor | None] = ()
-    ) -> StillBackground | None:
-        """From frames that lie over each other: [S, 3, H, W] levels, and [S, 1, H, W] bool what of
-        the place each one shows. Else as `estimate`."""
-        blank = cls._around(stack, seen, seen)
+        blank = cls.plain(stack)
         differs = torch.stack([blank.differs(each.float()) > 1 for each in stack]).float()
-        differs = (box_sum(differs, 1) >= 5) & seen  # no lonely pixels
-        moved = differs.float().sum(0) / seen.float().sum(0).clamp_min(1)
+        differs = box_sum(differs, 1) >= 5  # no lonely pixels
+        moved = differs.float().mean(0)
         ring = _ring(*moved.shape[-2:])
         restless = float(blank.tolerance[0][ring].median()) > RESTLESS_BORDER
         if restless or float(moved[0][ring].mean()) > MOVING_BORDER:
             return None
         if float((moved > 0).float().mean()) < LEAST_MOTION:
             return None
-        usually, ever = _saliency(salient, stack.shape)
+        if objects is not None:
+            seen = torch.ones_like(objects)
+            return cls.of_known(stack, seen, objects)
         evidence = _evidence(stack, differs[:, 0], blank.plate, ring)
-        is_object = _object_on_plate(blank.plate, moved, evidence, usually)
-        found = replace(blank, plate_is_object=is_object, evidence=evidence, prior=ever)
+        is_object = _object_on_plate(blank.plate, moved, evidence)
+        found = replace(blank, plate_is_object=is_object, evidence=evidence)
         for _ in range(_ROUNDS):  # the object taken out of the plate wherever it ever leaves it
             objects = torch.stack([found._silhouette(each.float()) for each in stack]) > 0
-            found = cls._around(stack, ~objects & seen, seen)
-            evidence = _evidence(stack, objects[:, 0] & seen[:, 0], found.plate, ring)
-            found = replace(found, evidence=evidence, prior=ever)
-        shares = [float(found._silhouette(each.float()).mean()) for each in stack]
+            found = cls._around(stack, ~objects, torch.ones_like(objects))
+            evidence = _evidence(stack, objects[:, 0], found.plate, ring)
+            found = replace(found, evidence=evidence)
+        return found if found._is_plausible(stack) else None
+
+    @classmethod
+    def of_known(cls, stack: Tensor, seen: Tensor, objects: Tensor) -> StillBackground | None:
+        """From frames that lie over each other and the object in each; None if what comes of it is
+        no object.
+
+        Args:
+            stack: [S, 3, H, W] levels.
+            seen: [S, 1, H, W] bool: what of the place each frame shows.
+            objects: [S, 1, H, W] bool.
+        """
+        ring = _ring(*stack.shape[-2:])
+        for _ in range(_ROUNDS):
+            found = cls._around(stack, ~_grown(objects) & seen, seen)
+            found = replace(found, evidence=_evidence(stack, objects[:, 0], found.plate, ring))
+            objects = torch.stack([found._silhouette(each.float()) for each in stack]) > 0
+            objects &= seen
+        return found if found._is_plausible(stack) else None
+
+    def _is_plausible(self, stack: Tensor) -> bool:
+        """Whether the silhouettes in [S, 3, H, W] levels have the size of an object."""
+        shares = [float(self._silhouette(each.float()).mean()) for each in stack]
         low, high = OBJECT_SHARES
-        return found if low <= float(np.median(shares)) <= high else None
+        return low <= float(np.median(shares)) <= high
 
     @classmethod
     def plain(cls, stack: Tensor) -> StillBackground:
@@ -134,7 +146,6 @@ class StillBackground:
             tolerance=tolerance,
             plate_is_object=_clean(seldom) if bool(seldom.any()) else seldom.float(),
             evidence=torch.zeros(_BINS, _BINS, _BINS),
-            prior=torch.zeros_like(plate[:1]),
         )
 
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
@@ -157,17 +168,16 @@ class StillBackground:
         rows, columns = window.slices(*self.plate.shape[-2:])
         size = (int(shape[-2]), int(shape[-1]))
         parts = []
-        for field in (self.plate, self.tolerance, self.plate_is_object, self.prior, beside):
+        for field in (self.plate, self.tolerance, self.plate_is_object, beside):
             part = field[None, :, rows, columns]
             mode = "area" if size[0] <= part.shape[-2] else "bilinear"
             parts.append(functional.interpolate(part, size, mode=mode)[0])
-        plate, tolerance, is_object, prior, beside = parts
+        plate, tolerance, is_object, beside = parts
         here = StillBackground(
             plate=plate,
             tolerance=tolerance,
             plate_is_object=(is_object > 0.5).float(),
             evidence=self.evidence,
-            prior=prior,
         )
         return here, beside
 
@@ -184,7 +194,7 @@ class StillBackground:
         differs = self.differs(image)
         by_color = _look_up(self.evidence, image).clamp(-_CERTAIN, _CERTAIN)
         by_plate = (3 * (differs - 1)).clamp(-_CERTAIN, _CERTAIN)
-        on_background = by_plate + 0.25 * by_color + self.prior
+        on_background = by_plate + 0.25 * by_color
         on_object = torch.where(differs > 1, by_color, torch.tensor(_CERTAIN))
         own = torch.where(self.plate_is_object > 0, on_object, on_background)
         return _clean(_smoothed(own) > 0)
@@ -198,6 +208,11 @@ def _median(stack: Tensor, used: Tensor) -> Tensor:
         filled = torch.where(mask, values.float(), torch.tensor(float("nan")))
         rows.append(filled.nanmedian(0).values.nan_to_num(0.0))
     return torch.cat(rows, -2)
+
+
+def _grown(objects: Tensor) -> Tensor:
+    """[S, 1, H, W] bool with the soft edge that is neither object nor background."""
+    return dilate(objects.float(), _EDGE_BAND_PX) > 0
 
 
 def _evidence(stack: Tensor, differs: Tensor, plate: Tensor, ring: Tensor) -> Tensor:
@@ -231,28 +246,14 @@ def _look_up(evidence: Tensor, image: Tensor) -> Tensor:
     return functional.grid_sample(volume, places, padding_mode="border", align_corners=False)[0, 0]
 
 
-def _saliency(salient: Sequence[Tensor | None], shape: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Evidence [1, H, W] each, by what a network says: that the object usually is at a place, and
-    that it ever is. Both are zero where it was not asked."""
-    asked = [each for each in salient if each is not None]
-    if not asked:
-        return torch.zeros(1, *shape[-2:]), torch.zeros(1, *shape[-2:])
-    maps = torch.stack(asked)  # NaN where a frame does not show the place
-    usually = maps.nanmean(0).nan_to_num(0.5)
-    ever = maps.nan_to_num(0.0).amax(0)
-    size = max(shape[-2:])
-    ever = dilate(ever, max(1, size // 40))
-    return _SALIENT * (2 * usually - 1), _EVER_SALIENT * (2 * ever - 1).clamp(max=0)
-
-
-def _object_on_plate(plate: Tensor, moved: Tensor, evidence: Tensor, salient: Tensor) -> Tensor:
+def _object_on_plate(plate: Tensor, moved: Tensor, evidence: Tensor) -> Tensor:
     """[1, H, W] 1 where the plate shows the object.
 
     The object's resting parts have its colours, and are joined with places where something moved.
     """
     size = max(plate.shape[-2:])
     near = dilate((moved > 0).float(), max(1, size // 40))
-    own = _look_up(evidence, plate).clamp(-_CERTAIN, _CERTAIN) - 0.5 + salient
+    own = _look_up(evidence, plate).clamp(-_CERTAIN, _CERTAIN) - 0.5
     own = own - 4 * (1 - _filled_box(near))  # far from all motion only clear colours count
     own = torch.where(moved > 0.5, torch.maximum(own, torch.ones(())), own)
     labels, _ = label_components((_smoothed(own) > 0)[0].numpy())
