@@ -30,11 +30,11 @@ from l4gm.model.allocator import keep_large_buffers
 
 VERBS = {
     "reconstruct": "turn a video of a moving object into an animated 3D object",
-    "check": "say how a video would be read, and show its matte",
     "view": "play an animated object in the browser",
     "render": "draw an animated object as a video or as pictures",
     "export": "write an animated object in another format",
     "inspect": "say what an asset holds",
+    "check": "say how a video would be read, and show its matte",
     "app": "serve a page that turns videos into animated objects",
     "train": "train a network",
     "evaluate": "measure how good results are",

@@ -32,7 +32,7 @@ _REACH_PX = 7  # from how far the object's colour behind an edge pixel is taken
 _SMOOTHING_ROUNDS = 8
 _COUPLING = 1.2  # how much a pixel's neighbours count against its own evidence
 _CERTAIN = 4.0  # evidence of a pixel that leaves no doubt
-_RESTING = 2.0  # of a pixel that shows what was taken for resting object
+_RESTING = 0.5  # of a pixel that shows what was taken for resting object
 
 _ROUNDS = 2  # of finding the object and then the plate without it
 _SELDOM = 0.1  # background seen in a smaller share of the frames may be a mistake
@@ -193,7 +193,9 @@ class StillBackground:
     def _silhouette(self, image: Tensor) -> Tensor:
         """[1, H, W] 1 on the object, else 0, of levels [3, H, W]."""
         differs = self.differs(image)
-        by_color = _look_up(self.evidence, image).clamp(-_CERTAIN, _CERTAIN)
+        # What shows the plate is judged by the plate's colour, which is the same in every frame.
+        steady = torch.where(differs > 1, image, self.plate)
+        by_color = _look_up(self.evidence, steady).clamp(-_CERTAIN, _CERTAIN)
         by_plate = (3 * (differs - 1)).clamp(-_CERTAIN, _CERTAIN)
         on_background = by_plate + 0.25 * by_color
         # What never left its place is object, unless its colours are those of the background.
