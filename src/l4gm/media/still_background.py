@@ -193,9 +193,7 @@ class StillBackground:
     def _silhouette(self, image: Tensor) -> Tensor:
         """[1, H, W] 1 on the object, else 0, of levels [3, H, W]."""
         differs = self.differs(image)
-        # What shows the plate is judged by the plate's colour, which is the same in every frame.
-        steady = torch.where(differs > 1, image, self.plate)
-        by_color = _look_up(self.evidence, steady).clamp(-_CERTAIN, _CERTAIN)
+        by_color = _look_up(self.evidence, image).clamp(-_CERTAIN, _CERTAIN)
         by_plate = (3 * (differs - 1)).clamp(-_CERTAIN, _CERTAIN)
         on_background = by_plate + 0.25 * by_color
         # What never left its place is object, unless its colours are those of the background.
