@@ -24,6 +24,7 @@ LAYERS = (
     {"geometry", "media", "plain"},
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
+    {"solid"},
     {"pipeline", "evaluation", "train", "datagen", "viewer"},
     {"files", "bench", "ablation"},
     {"cli"},
