@@ -58,7 +58,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else F.relu6(self.expand(x))
-        if self.depthwise.stride == (1, 1):
+        if self.depthwise.stride == (1, 1) or not torch.is_grad_enabled():
             y = self.depthwise(y)
         else:  # in bfloat16, CPUs take twenty times as long for its gradient
             with torch.autocast(y.device.type, enabled=False):

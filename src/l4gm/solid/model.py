@@ -129,8 +129,8 @@ class SolidModel(nn.Module):
         sides, cameras = sides[present], rig[1:][present]
         frustum = self._frustum(rig[0])
         maps = self.volumes(front[None], sides[None], cameras, frustum)
-        views = Views(sides, cameras, maps.logits[0, 0]) if len(sides) else None
-        shown = (part[0, skipped:] for part in (maps.logits, maps.colors, maps.motion))
+        views = Views(sides, cameras, maps.logits[0, 0].float()) if len(sides) else None
+        shown = (part[0, skipped:].float() for part in (maps.logits, maps.colors, maps.motion))
         return surface_gaussians(
             Volume(*shown), frustum, front[skipped:], views, self.config.num_gaussians
         )

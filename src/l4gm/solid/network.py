@@ -48,7 +48,7 @@ class VolumeMaps:
     """The network's output.
 
     Args:
-        logits: [B, T, D, h, w] of occupancy; h = S / 2.
+        logits: [B, T, D, h, w] of occupancy; h = S / 2. In the precision of the arithmetic.
         colors: [B, T, 3, Dc, h / 2, w / 2] in [0, 1], of surfaces that no image shows.
         motion: [B, T, 3, Dm, h / 4, w / 4], world units, from a frame back to the reference moment.
     """
@@ -120,7 +120,7 @@ class SolidNet(nn.Module):
             votes = self.silhouettes.votes(inputs, motion.unflatten(0, (batch, frames)))
             x, bias = self.silhouettes(x, votes)
         x = self.refine4(x)
-        logits = F.pixel_shuffle(self.occupancy(x), 2).float()
+        logits = F.pixel_shuffle(self.occupancy(x), 2)
         if bias is not None:
             logits = logits + F.interpolate(bias, scale_factor=2, mode="nearest")
         return VolumeMaps(
@@ -214,7 +214,7 @@ class _Lift(nn.Module):
         count = config.lifted_channels
         self.features = nn.ModuleList(nn.Conv2d(c, count, 1) for c in FEATURE_CHANNELS[1:])
         self.mix = _Conv2dNarrow(count)
-        self.cells = config.image_size // 8
+        self.cells = config.image_size // 8  # along a ray, whatever size the images are
         self.combine = nn.Sequential(nn.Conv2d(count + 2, count, 1), nn.SiLU())
         self.squash = nn.Conv2d(count * self.cells, outputs, 1)
         nn.init.zeros_(self.squash.weight)
@@ -230,9 +230,10 @@ class _Lift(nn.Module):
             for project, x in zip(self.features, sides[1:], strict=True)
         )
         y = torch.cat([self.mix(y).float(), _area(inputs.sides.flatten(0, 1)[:, 3:], y)], 1)
-        mean, least = _gather(inputs, y.unflatten(0, (batch, -1)), motion, self.cells)
+        shape = (self.cells, *motion.shape[-2:])
+        mean, least = _gather(inputs, y.unflatten(0, (batch, -1)), motion, shape)
         lifted = self.combine(torch.cat([mean, least], 1).flatten(2, 3))
-        return self.squash(lifted.unflatten(2, (self.cells, self.cells)).flatten(1, 2))
+        return self.squash(lifted.unflatten(2, shape[:2]).flatten(1, 2))
 
 
 class _Conv2dNarrow(nn.Sequential):
@@ -258,7 +259,8 @@ class _Silhouettes(nn.Module):
     def votes(self, inputs: SolidInput, motion: Tensor) -> Tensor:
         """[B T, D, h, w] the least alpha with which a side view covers each cell."""
         assert inputs.sides is not None
-        return _gather(inputs, inputs.sides[:, :, 3:], motion, self.cells)[1][:, 0]
+        shape = (self.cells, 2 * motion.shape[-2], 2 * motion.shape[-1])
+        return _gather(inputs, inputs.sides[:, :, 3:], motion, shape)[1][:, 0]
 
     def forward(self, x: Tensor, votes: Tensor) -> tuple[Tensor, Tensor]:
         """Features, and what to add to the logits."""
@@ -267,25 +269,25 @@ class _Silhouettes(nn.Module):
         return x + self.out(y), bias
 
 
-def _gather(inputs: SolidInput, maps: Tensor, motion: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+def _gather(
+    inputs: SolidInput, maps: Tensor, motion: Tensor, shape: tuple[int, int, int]
+) -> tuple[Tensor, Tensor]:
     """Side views at the points of a volume: means of their maps, and their least alpha.
 
     Args:
         maps: [B, K, C, s, s] float32, the last channel alpha.
         motion: [B, T, 3, Dm, h, w], back to when the views were taken.
-        cells: n, of the volume n x n x n.
+        shape: D, h, w of the volume.
 
     Returns:
-        [B T, C, n, n, n] over the given views, and [B T, 1, n, n, n].
+        [B T, C, D, h, w] over the given views, and [B T, 1, D, h, w].
     """
     assert inputs.present is not None
     assert inputs.side_cameras is not None
     frames = motion.shape[1]
-    points = inputs.frustum.points(cells, cells, cells)[None]
+    points = inputs.frustum.points(*shape)[None]
     if moves := bool(motion.any()):
-        moved = F.interpolate(
-            motion.flatten(0, 1), (cells, cells, cells), mode="trilinear", align_corners=False
-        )
+        moved = F.interpolate(motion.flatten(0, 1), shape, mode="trilinear", align_corners=False)
         points = points + moved.movedim(1, -1)
     share = inputs.present / inputs.present.sum(1, keepdim=True).clamp(min=1)  # [B, K]
     share = share.repeat_interleave(frames, 0)[:, :, None, None, None]
@@ -306,7 +308,7 @@ def _gather(inputs: SolidInput, maps: Tensor, motion: Tensor, cells: int) -> tup
         least = covered if least is None else torch.minimum(least, covered)
     assert isinstance(total, Tensor)
     assert least is not None
-    return total.unflatten(3, (cells, cells)), least.unflatten(3, (cells, cells))
+    return total.unflatten(3, shape[1:]), least.unflatten(3, shape[1:])
 
 
 def project(points: Tensor, camera: Cameras) -> Tensor:

@@ -53,7 +53,7 @@ def solid_loss(
     """
     inputs = network_input(batch, config)
     maps = network(inputs)
-    logits = maps.logits.movedim(2, -1)[batch.rays]  # [rays, D]
+    logits = maps.logits.movedim(2, -1)[batch.rays].float()  # [rays, D]
     truth = batch.inside.movedim(2, -1)[batch.rays]
     occupancy = F.binary_cross_entropy_with_logits(logits, truth)
     grid = inputs.frustum.coordinates(batch.points).flatten(0, 1)[:, None, None]
@@ -81,7 +81,7 @@ def _sample(maps: Tensor, grid: Tensor) -> Tensor:
 
 def _is_hidden(batch: SolidBatch, grid: Tensor) -> Tensor:
     """[B T, M] whether the front view does not show the points: solid cells are before them."""
-    inside = batch.inside.flatten(0, 1) > 0.5
+    inside = batch.inside.flatten(0, 1)[..., ::2, ::2] > 0.5
     cells = inside.shape[1]
     first = torch.where(inside.any(1), inside.float().argmax(1), cells).float()[:, None]
     surface = F.grid_sample(first, grid[:, 0, :, :, :2], mode="nearest", align_corners=False)
