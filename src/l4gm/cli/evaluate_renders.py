@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 l4gm evaluate renders                                   # the bundled model
-l4gm evaluate renders --model runs/mini --clips 8 --pictures out/compare
+l4gm evaluate renders --model runs/big --clips 8 --pictures out/compare
 l4gm evaluate renders --models my_glb_files/ --json
 l4gm evaluate renders --multiview imagedream            # the video's other views from a generator
 """

@@ -99,6 +99,7 @@ class BatchSampler:
         """Clip of this index, rendered once."""
         if index in self._kept:
             return self._kept[index]
+        # Nothing here looks at depth, which is as large as the pictures.
         clip = replace(self.source.clip(index, self.request), depth=None)
         if self.stage.keep_clips:
             self._kept[index] = clip
