@@ -58,6 +58,7 @@ def test_precision_by_device():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("needs_bundled")
 def test_half_precision_draws_the_same():
     """The bundled model in bfloat16 against float32: at least 45 dB between the drawn views."""
     frames = moving_disc(2)
@@ -97,17 +98,6 @@ def test_pipeline_from_a_folder(tmp_path, network):
 
     save_weights(network, tmp_path / "recon.safetensors")
     assert VideoTo4D.from_pretrained(tmp_path, device="cpu").chunk_frames == 16
-
-
-def test_weights_that_want_linear_blends(tmp_path, network):
-    save_weights(network, tmp_path / "recon.safetensors", metadata={"interpolation": "linear"})
-    video_to_4d = VideoTo4D.from_pretrained(tmp_path, device="cpu", render_size=32)
-    assert video_to_4d.interpolation == "linear"
-    frames = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    result = video_to_4d(frames, fps=5)
-    alone = video_to_4d(frames, fps=5, interpolate=False)
-    assert (len(result), result.fps) == (7, 15)
-    torch.testing.assert_close(result.gaussians.means[::3], alone.gaussians.means)
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-3", "2.5"])

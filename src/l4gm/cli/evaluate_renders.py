@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 l4gm evaluate renders                                   # the bundled model
-l4gm evaluate renders --model runs/mini --clips 8 --pictures out/compare
+l4gm evaluate renders --model runs/big --clips 8 --pictures out/compare
 l4gm evaluate renders --models my_glb_files/ --json
-l4gm evaluate renders --multiview runs/views            # the video's other views from a generator
+l4gm evaluate renders --multiview imagedream            # the video's other views from a generator
 """
 
 
@@ -37,9 +37,8 @@ class Options(CommonOptions):
     """Folder of animated .glb or .gltf models to score too (their held-out ones)."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
-    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
-    """Who makes the views that a video alone lacks: none, imagedream, its folder, the folder or
-    file of a network of l4gm train multiview; auto: the model's own, else none."""
+    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
+    """Who makes the views that a video alone lacks: none, imagedream, or its folder."""
     clips: int = 32
     """Objects of each set."""
     frames: int = 8
@@ -103,25 +102,21 @@ def run(options: Options) -> None:
 
 
 def reconstruction_of(
-    model: str, device: str, network_alone: bool = False, multiview: str = "auto"
+    model: str, device: str, network_alone: bool = False, multiview: str = "none"
 ) -> tuple[tuple[str, ...], Reconstruct]:
     """The settings that a model can work in, and how it reconstructs a clip."""
+    from l4gm.cli.view_sources import load_generator
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
-    from l4gm.model.l4gm import L4GM
+    from l4gm.model.protocol import works_from_video_alone
     from l4gm.pipeline.device import find_device
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
-    given: dict[str, Any] = {}
-    if multiview != "auto":
-        from l4gm.cli.view_sources import load_generator
-
-        given["multiview"] = load_generator(multiview, find_device(device))
-    pipeline = VideoTo4D.from_pretrained(model, device=device, **given)
+    generator = load_generator(multiview, find_device(device))
+    pipeline = VideoTo4D.from_pretrained(model, device=device, multiview=generator)
     network = pipeline.reconstruction
-    assert isinstance(network, L4GM)
-    generated = pipeline.multiview is not None and not network_alone
-    video_is_enough = network.config.missing_views or generated
+    generated = generator is not None and not network_alone
+    video_is_enough = works_from_video_alone(network) or generated
     settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
     alone = single_pass(network, max_frames=pipeline.chunk_frames)
 

@@ -24,14 +24,14 @@ from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError
-from l4gm.cli.view_sources import load_generator, own_weights
+from l4gm.cli.view_sources import load_generator
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import SequenceWriter, read_sequence_info
 from l4gm.gaussians.types import GaussianSequence
 from l4gm.media.video import probe_video, write_video
-from l4gm.model.l4gm import L4GM
+from l4gm.model.protocol import works_from_video_alone
 from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import file_sha256
 from l4gm.multiview.given import read_given_views
@@ -52,7 +52,6 @@ INPUT_NAME = "input.mp4"  # the prepared frames, as the network saw them
 ORBIT_NAME = "orbit.mp4"
 PAGE_NAME = "index.html"
 TAPE_NAME = "frames.raw"
-OWN = "the model's own"  # generator of views
 # Options that do not change what is written.
 _IMMATERIAL = {"out", "overwrite", "resume", "debug", "verbose"}
 # Options of which what they name counts, not the name.
@@ -75,21 +74,12 @@ class Engine:
             given: dict[str, Any] = {"precision": options.precision, "compile": options.compile}
             if options.chunk_frames is not None:
                 given["chunk_frames"] = options.chunk_frames
-            if options.multiview != "auto":
-                given["multiview"] = load_generator(options.multiview, device)
             self.pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
             self.multiview = self._multiview_source()
-            if self.multiview == "imagedream" and self.pipeline.multiview is None:
-                self.pipeline.multiview = load_generator(self.multiview, device)
-            between = weights.motion if weights.interp is None else weights.interp
-            paths = [weights.recon, between]
-            paths.append(
-                weights.multiview if self.multiview == OWN else own_weights(self.multiview)
-            )
+            self.pipeline.multiview = load_generator(self.multiview, device)
             self.weights = {
                 path.name: {"path": str(path), "sha256": file_sha256(path)}
-                for path in paths
-                if path is not None
+                for path in weights.paths
             }
 
     @property
@@ -100,10 +90,7 @@ class Engine:
         """Who makes the other views of the first frame, if anything does."""
         if self.options.multiview != "auto":
             return self.options.multiview
-        if self.pipeline.multiview is not None:
-            return OWN
-        network = self.pipeline.reconstruction
-        video_is_enough = isinstance(network, L4GM) and network.config.missing_views
+        video_is_enough = works_from_video_alone(self.pipeline.reconstruction)
         return "none" if video_is_enough or self.options.views is not None else "imagedream"
 
     def identity(self, video: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from l4gm.evaluation.metrics import SSIM_WINDOW_PX, alpha_iou, flicker, psnr, ss
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.media.matte import on_white
-from l4gm.model.l4gm import L4GM
+from l4gm.model.protocol import Reconstructor
 from l4gm.splat.render import render
 
 # frames [T, 4, H, W], views of the first frame [4, 4, H, W] or None -> Gaussians [T, N]; both are
@@ -191,25 +191,22 @@ def summarize(scores: Iterable[ClipScore]) -> list[Summary]:
     return summaries
 
 
-def single_pass(
-    model: L4GM, max_frames: int | None = None, input_size: int | None = None
-) -> Reconstruct:
+def single_pass(model: Reconstructor, max_frames: int | None = None) -> Reconstruct:
     """The network alone, absent views marked as such, no chunk fed from the one before.
 
     Args:
         max_frames: cut the clip in pieces of this many frames (a network trained at T = 1 has an
             untrained temporal attention); None: all in one forward pass.
-        input_size: the network's working size in pixels; None: its config's.
     """
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
         images = on_white(frames)[:, None].repeat(1, 4, 1, 1, 1)
         if views is not None:
             images[:, 1:] = on_white(views)[1:]
-        present = torch.tensor([True] + [views is not None] * 3)
+        present = torch.tensor([[True] + [views is not None] * 3], device=frames.device)
         cameras = orbit_cameras([0, 90, 180, 270], size=frames.shape[-1])
         pieces = images[None].split(max_frames or len(images), 1)
-        network = partial(model, cameras=cameras, present=present, input_size=input_size)
+        network = partial(model, cameras=cameras, present=present)
         return Gaussians.cat(
             [network(piece[:, :, :, :3], alpha=piece[:, :, :, 3])[0] for piece in pieces]
         )

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,34 +20,14 @@ from torch import Tensor
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
+from l4gm.model.protocol import Reconstructor
 from l4gm.pipeline.rig import InputRig
 
 logger = logging.getLogger(__name__)
 
 
-class Reconstruct(Protocol):
-    """What the loop needs of a network; `L4GM` is one."""
-
-    def __call__(
-        self,
-        images: Tensor,
-        cameras: Cameras,
-        present: Tensor | None = None,
-        /,
-        *,
-        alpha: Tensor | None = None,
-        first: Tensor | None = None,
-    ) -> Gaussians:
-        """images [B, T, V, 3, H, W], cameras [V], present [B, V] bool -> Gaussians [B, T, N].
-
-        `alpha` [B, T, V, H, W] is given where it is known; `first` [B, 3, H, W] where views 1.. are
-        not of the first of the T moments: view 0 of theirs.
-        """
-        ...
-
-
 def run_network(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     pictures: Tensor,
     cameras: Cameras,
     present: Tensor | None,
@@ -84,7 +63,7 @@ ChunkInput = tuple[ChunkState, Tensor]
 
 
 def reconstruct_chunk(
-    reconstruct: Reconstruct, rig: InputRig, state: ChunkState, frames: Tensor, chunk_frames: int
+    reconstruct: Reconstructor, rig: InputRig, state: ChunkState, frames: Tensor, chunk_frames: int
 ) -> tuple[Gaussians, ChunkState]:
     """One autoregressive step: pure, so that a run can be resumed from any state.
 
@@ -104,7 +83,7 @@ def reconstruct_chunk(
 
 @torch.inference_mode()
 def reconstruct_together(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     inputs: Sequence[ChunkInput],
     chunk_frames: int,
@@ -164,7 +143,7 @@ def _network_first(inputs: Sequence[ChunkInput]) -> Tensor | None:
 
 
 Step = Callable[
-    [Reconstruct, InputRig, Sequence[ChunkInput], int], list[tuple[Gaussians, ChunkState]]
+    [Reconstructor, InputRig, Sequence[ChunkInput], int], list[tuple[Gaussians, ChunkState]]
 ]
 
 
@@ -214,7 +193,7 @@ class ClipLoop:
 
 
 def reconstruct_chunks(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     state: ChunkState,
     frames: Iterable[Tensor],
@@ -237,7 +216,7 @@ def reconstruct_chunks(
 
 
 def reconstruct_clips(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     loops: Sequence[ClipLoop],
     chunk_frames: int,

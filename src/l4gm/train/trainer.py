@@ -178,16 +178,11 @@ class Trainer:
         but not in the network.
 
         Raises:
-            InputError: if the checkpoint is missing, damaged or of another network, batches
-                cannot be dealt out evenly, or the optimizer cannot work on sharded weights.
+            InputError: if the checkpoint is missing, damaged or of another network, or batches
+                cannot be dealt out evenly.
         """
         processes = processes or Alone()
         _check_batches(config, options.micro_batches * processes.count)
-        if processes.shards and config.optimizer == "muon":
-            raise InputError(
-                "Muon needs whole weight matrices, which sharded training takes apart; "
-                'train with optimizer "adamw", or without sharding'
-            )
         torch.manual_seed(config.seed)
         model = task.new_network()
         if weights is not None:
