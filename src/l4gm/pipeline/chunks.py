@@ -20,7 +20,7 @@ from torch import Tensor
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
-from l4gm.model.protocol import Reconstructor
+from l4gm.model.protocol import Reconstructor, keeps_views
 from l4gm.pipeline.rig import InputRig
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,10 @@ def reconstruct_together(
     chunk_frames: int,
 ) -> list[tuple[Gaussians, ChunkState]]:
     """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
-    images = torch.stack([_network_images(*each, chunk_frames) for each in inputs])
+    filled = chunk_frames
+    if keeps_views(reconstruct):  # such networks take any T
+        filled = max(len(frames) for _, frames in inputs)
+    images = torch.stack([_network_images(*each, chunk_frames, filled) for each in inputs])
     gaussians = run_network(
         reconstruct, images, rig.cameras(), _network_present(inputs), _network_first(inputs)
     )
@@ -106,15 +109,15 @@ def reconstruct_together(
     return results
 
 
-def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int) -> Tensor:
-    """[T, 4, 3 or 4, S, S]: the frames, filled up to T, beside the state's other views."""
+def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int, filled: int) -> Tensor:
+    """[filled, 4, 3 or 4, S, S]: the frames, the last repeated, beside the state's other views."""
     skipped = int(state.continues)
     if not skipped < len(frames) <= chunk_frames:
         raise ValueError(
             f"frames must be {skipped + 1} to {chunk_frames} pictures, got {len(frames)}"
         )
-    filler = frames[-1:].expand(chunk_frames - len(frames), *frames.shape[1:])
-    sides = state.views[1:].expand(chunk_frames, *state.views[1:].shape)
+    filler = frames[-1:].expand(filled - len(frames), *frames.shape[1:])
+    sides = state.views[1:].expand(filled, *state.views[1:].shape)
     return torch.cat([torch.cat([frames, filler])[:, None], sides], 1)
 
 
@@ -133,13 +136,13 @@ def _network_present(inputs: Sequence[ChunkInput]) -> Tensor | None:
 
 
 def _network_first(inputs: Sequence[ChunkInput]) -> Tensor | None:
-    """[B, 3, S, S], what the videos showed when the side views were taken.
+    """[B, 3 or 4, S, S], what the videos showed when the side views were taken.
 
     None when that is each chunk's first frame: views that are renewed belong to it.
     """
     if not any(state.keep for state, _ in inputs):
         return None
-    return torch.stack([(state.views if state.keep else frames)[0, :3] for state, frames in inputs])
+    return torch.stack([(state.views if state.keep else frames)[0] for state, frames in inputs])
 
 
 Step = Callable[

@@ -15,10 +15,16 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
-from l4gm.model.protocol import Reconstructor, keeps_views, works_from_video_alone
+from l4gm.model.protocol import (
+    Reconstructor,
+    interpolates_images,
+    keeps_views,
+    works_from_video_alone,
+)
 from l4gm.model.sources import is_solid, load_pretrained, resolve_weights
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.between import FramesBetween
 from l4gm.pipeline.device import Precision, device_of, find_device, find_precision
 from l4gm.pipeline.frames import (
     DEFAULT_FPS,
@@ -264,7 +270,9 @@ class VideoTo4D:
             views = on_white(views.to(self.device, torch.float32).clamp(0, 1))
             views = match_alpha(resized(views, self.stage_size), with_alpha)
         between = self.interpolation if interpolate else None
-        if interpolate and between is None:
+        if interpolate and interpolates_images(self.reconstruction):
+            source = FramesBetween(source, self.stage_size)
+        elif interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
         stages = Stages(
             reconstruct=self.reconstruction,

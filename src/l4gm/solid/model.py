@@ -44,6 +44,7 @@ class SolidModel(nn.Module):
 
     works_from_video_alone = True
     keeps_views = True
+    interpolates_images = True
 
     def __init__(self, config: SolidConfig | None = None) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class SolidModel(nn.Module):
         self.network = SolidNet(self.config)
 
     @staticmethod
-    def load(path: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> SolidModel:
+    def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> SolidModel:
         """The model of a weight file, in float32, ready for inference.
 
         Raises:

@@ -95,10 +95,7 @@ def _augmented(
 ) -> dict[str, Tensor]:
     front = torch.from_numpy(np.asarray(clip["front"])).permute(0, 3, 1, 2).float() / 255
     sides = torch.from_numpy(np.asarray(clip["sides"])).permute(0, 3, 1, 2).float() / 255
-    inside = torch.from_numpy(clip["inside"])
-    total, height, width = inside.shape[1:]
-    inside = inside.reshape(len(inside), depth_cells, total // depth_cells, height, width)
-    inside = inside.float().mean(2)
+    inside = _share_inside(clip["inside"], depth_cells)
     if halve:
         within = (F.avg_pool2d(front[:, 3:], 2) > 0.3).float()
         inside = F.avg_pool2d(inside * within, 2) / F.avg_pool2d(within, 2).clamp(min=0.25)
@@ -127,6 +124,13 @@ def _augmented(
         "origins": origins,
         "colors": colors,
     }
+
+
+def _share_inside(inside: NDArray[np.uint8], depth_cells: int) -> Tensor:
+    """[T, D, h, w] of 0 or 1 in finer cells [T, k D, h, w]."""
+    steps = inside.shape[1] // depth_cells
+    count = np.add.reduce([inside[:, step::steps] for step in range(steps)], dtype=np.uint8)
+    return torch.from_numpy(count).float() / steps
 
 
 def _halved(rgba: Tensor) -> Tensor:
