@@ -84,6 +84,6 @@ def _warped(image: Tensor, flow: Tensor) -> Tensor:
     place = torch.stack(
         [(x + flow[0] + 0.5) * (2 / width) - 1, (y + flow[1] + 0.5) * (2 / height) - 1], -1
     )
-    return F.grid_sample(
-        image[None], place[None], align_corners=False, padding_mode="border"
-    )[0].clamp(0, 1)
+    return F.grid_sample(image[None], place[None], align_corners=False, padding_mode="border")[
+        0
+    ].clamp(0, 1)

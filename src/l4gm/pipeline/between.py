@@ -43,12 +43,10 @@ class FramesBetween:
         return knows_alpha(self._source)
 
     def frames(self, start: int = 0) -> Iterator[Tensor]:
-        for image in self._between(start, with_alpha=False):
-            yield image
+        yield from self._between(start, with_alpha=False)
 
     def cutouts(self, start: int = 0) -> Iterator[Tensor]:
-        for image in self._between(start, with_alpha=True):
-            yield image
+        yield from self._between(start, with_alpha=True)
 
     def _between(self, start: int, with_alpha: bool) -> Iterator[Tensor]:
         first, skipped = divmod(start, RATE)

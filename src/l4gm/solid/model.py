@@ -40,16 +40,17 @@ class SolidModel(nn.Module):
 
     Args:
         config: of the network.
+        network: an existing one of that config.
     """
 
     works_from_video_alone = True
     keeps_views = True
     interpolates_images = True
 
-    def __init__(self, config: SolidConfig | None = None) -> None:
+    def __init__(self, config: SolidConfig | None = None, network: SolidNet | None = None) -> None:
         super().__init__()
         self.config = config or SolidConfig()
-        self.network = SolidNet(self.config)
+        self.network = SolidNet(self.config) if network is None else network
 
     @staticmethod
     def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> SolidModel:
