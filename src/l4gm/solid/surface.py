@@ -19,10 +19,9 @@ from l4gm.solid.volume import Frustum, Volume
 from l4gm.splat.kernels.workers import available_threads
 
 OPACITY = 0.95
-FRONT_SIGMA = 0.4  # of a pixel
+FRONT_SIGMA = 0.2  # of a pixel
 SKIN_SIGMA = 0.55  # of the distance to the neighbours
 FLATNESS = 0.15  # sigma along the normal, of that along the surface
-MOST_PARTS = 4  # that one element of the skin is split into before the front is split, too
 
 Array = NDArray[np.float32]
 
@@ -122,9 +121,9 @@ def _parts(elements: Elements, total: int) -> NDArray[np.int64]:
     front = elements.is_front
     num_front, num_skin = np.count_nonzero(front), np.count_nonzero(~front)
     counts = np.zeros(len(front), np.int64)
-    for_skin = min(max(total - num_front, min(num_skin, total // 3)), MOST_PARTS * num_skin)
-    if num_front == 0:
-        for_skin = total
+    for_skin = max(total - num_front, 0) if num_skin else 0
+    if num_skin and num_front > total:
+        for_skin = total // 3
     counts[~front] = _share_out(for_skin, elements.cells[~front], 0)
     counts[front] = _share_out(total - for_skin, elements.cells[front], 1)
     return counts

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
 from l4gm.solid.kernels.field import calm_columns
-from l4gm.solid.kernels.paint import add_image, inner_colors, mix_colors, sample_volume
+from l4gm.solid.kernels.paint import add_image, inner_colors, mix_colors, sample_volume, sharpen
 from l4gm.solid.kernels.sight import level_normals, view_depth
 from l4gm.solid.surface_shape import Elements
 from l4gm.solid.volume import Frustum
@@ -21,6 +21,7 @@ OWN_COSINES = np.array([0.15, 0.45])
 VIEW_COSINES = np.array([0.1, 0.5])
 OWN_TOLERANCE = 1.5  # depth cells
 VIEW_TOLERANCE = 2.5
+SHARPENING = 0.6  # of the front, against the blur of rendering
 VIEW_PX = 128  # of the depth maps of given views
 
 Array = NDArray[np.float32]
@@ -146,16 +147,13 @@ def paint(
     )  # fmt: skip
     if reference is not None and reference.views:
         reference.add(centres + _sampled(centres, motion, lens), others, other_weights)
-    own[is_front], own_weights[is_front] = _front_colors(centres[is_front], pixels, lens), 1
+    sharp = np.empty_like(elements.pixels)
+    sharpen(elements.pixels, np.float32(SHARPENING), sharp)
+    front = sharp.reshape(-1, 4)[elements.cells[sources[is_front]]]
+    own[is_front], own_weights[is_front] = front[:, :3], 1
     result = np.empty((count, 3), np.float32)
     mix_colors(own, own_weights, others, other_weights, predicted, result)
     return result
-
-
-def _front_colors(centres: Array, pixels: Array, lens: NDArray[np.float64]) -> Array:
-    """The frame's own colours where the front's splats are."""
-    flat = np.array([*lens[:4], 0.0, 1.0])
-    return _sampled(centres, pixels[None, ..., :3].transpose(3, 0, 1, 2), flat)
 
 
 def _sampled(centres: Array, volume: Array, lens: NDArray[np.float64]) -> Array:

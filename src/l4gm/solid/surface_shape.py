@@ -14,11 +14,13 @@ from l4gm.solid.kernels.components import drop_loose_parts
 from l4gm.solid.kernels.field import calm_columns, refine_columns, rim_of_outline
 from l4gm.solid.kernels.front import fill_depth, front_depth, front_normals, smooth_depth
 from l4gm.solid.kernels.skin import count_skin, grow_skin
-from l4gm.solid.kernels.splats import LEAST_COSINE, free_of_front, front_splats
+from l4gm.solid.kernels.splats import LEAST_COSINE, front_splats, settle_skin
 
 FINENESS = 2  # lateral cells of the field for each of the network's
 FRONT_SHARE = 0.65  # of all splats, at most, for the front
 SIZE_LADDER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)  # of the frame's size, for the front's pixels
+EDGE = np.float32(0.9)  # of the smoothed alpha: about a pixel inside the outline
+INSET = 0.003  # world units, of the skin
 
 Array = NDArray[np.float32]
 
@@ -35,6 +37,7 @@ class Elements:
         cells: [M], the number of the pixel or cell that each belongs to.
         is_front: [M], whether it is a pixel of the front.
         depth: [S', S'] camera z of the front, 0 where the image shows no object.
+        pixels: [S', S', 4] straight RGBA of the front.
     """
 
     points: Array
@@ -43,6 +46,7 @@ class Elements:
     cells: NDArray[np.int64]
     is_front: NDArray[np.bool_]
     depth: Array
+    pixels: Array
 
 
 def frame_elements(
@@ -62,27 +66,35 @@ def frame_elements(
     level, rim = _field(logits, alpha)
     drop_loose_parts(level, rim)
     thickness = (lens[5] - lens[4]) / logits.shape[0]
-    depth = np.zeros((1, 1), np.float32)
-    for share in SIZE_LADDER:
-        size = max(round(len(alpha) * share), 1)
-        seen = F.adaptive_avg_pool2d(alpha[None, None], size)[0, 0].numpy()
-        if np.count_nonzero(seen > 0.5) <= FRONT_SHARE * budget:
-            break
+    pixels = _front_pixels(torch.from_numpy(image), budget)
+    size = len(pixels)
     depth = np.zeros((size, size), np.float32)
-    front_depth(level, seen, lens, depth)
+    front_depth(level, pixels[..., 3], lens, depth)
     fill_depth(depth)
     smooth_depth(depth, 0.5 * thickness, np.empty_like(depth))
     normals = np.zeros((size, size, 3), np.float32)
     front_normals(depth, lens, 1 / LEAST_COSINE, normals)
     front = _arrays(np.count_nonzero(depth))
-    front_splats(depth, normals, lens, *front)
+    front_splats(depth, pixels, normals, lens, *front)
     skin = _arrays(count_skin(level, rim))
     grow_skin(level, rim, lens, *skin)
-    free = np.empty(len(skin[0]), np.bool_)
-    free_of_front(skin[0], skin[1], depth, lens, thickness, free)
-    joined = [np.concatenate([a, b[free]]) for a, b in zip(front, skin, strict=True)]
+    keep = np.empty(len(skin[0]), np.bool_)
+    settle_skin(skin[0], skin[1], depth, level, lens, thickness, INSET, keep)
+    joined = [np.concatenate([a, b[keep]]) for a, b in zip(front, skin, strict=True)]
     is_front = np.arange(len(joined[0])) < len(front[0])
-    return Elements(joined[0], joined[1], joined[2], joined[3], is_front, depth)
+    return Elements(joined[0], joined[1], joined[2], joined[3], is_front, depth, pixels)
+
+
+def _front_pixels(image: Tensor, budget: int) -> Array:
+    """The image [S', S', 4] at the highest resolution at which its object's pixels are not too many."""
+    alpha = image[3:]
+    for share in SIZE_LADDER:
+        size = max(round(image.shape[1] * share), 1)
+        small = F.adaptive_avg_pool2d(torch.cat([image[:3] * alpha, alpha])[None], size)[0]
+        if torch.count_nonzero(small[3] > 0.5) <= FRONT_SHARE * budget:
+            break
+    small[:3] /= small[3:].clamp(min=1e-6)
+    return np.ascontiguousarray(small.permute(1, 2, 0).numpy())
 
 
 def _field(logits: Array, alpha: Tensor) -> tuple[Array, Array]:
@@ -101,7 +113,8 @@ def _field(logits: Array, alpha: Tensor) -> tuple[Array, Array]:
     calm_columns(np.ascontiguousarray(logits), coarse_cover, columns, trust)
     level, rim = np.empty((size, size, cells), np.float32), np.empty((size, size), np.float32)
     refine_columns(columns, trust, cover, level)
-    rim_of_outline(cover, strongest, rim)
+    soft = F.avg_pool2d(alpha[None, None], 3, stride=1, padding=1)
+    rim_of_outline(F.adaptive_avg_pool2d(soft, size)[0, 0].numpy(), strongest, EDGE, rim)
     return level, rim
 
 

@@ -131,25 +131,37 @@ def _lift_column(column, distance):
 
 
 @kernel
-def rim_of_outline(cover, strongest, rim):
-    """The outline as a field [L, L], zero where the mean alpha of the cells passes one half.
+def rim_of_outline(cover, strongest, edge, rim):
+    """The outline as a field [L, L], zero where the mean alpha of the cells passes `edge`.
 
-    A part thinner than a cell reaches one half nowhere: its crest is raised to just above.
+    A part thinner than a cell reaches it nowhere: its crest is raised to just above.
 
     Args:
         cover: [L, L] mean alpha of each cell.
         strongest: [L, L] highest alpha of each cell's pixels.
+        edge: the alpha at the outline.
         rim: out.
     """
     size = cover.shape[0]
     for y in range(size):
         for x in range(size):
             here = cover[y, x]
-            if here <= 0.5 < strongest[y, x]:
-                left = cover[y, x - 1] if x > 0 else np.float32(0)
-                right = cover[y, x + 1] if x + 1 < size else np.float32(0)
-                above = cover[y - 1, x] if y > 0 else np.float32(0)
-                below = cover[y + 1, x] if y + 1 < size else np.float32(0)
-                if (left < here >= right) or (above < here >= below):
-                    here = np.float32(0.55)
-            rim[y, x] = RIM_GAIN * (here - np.float32(0.5))
+            if strongest[y, x] > _f32(0.5) and _is_crest(cover, y, x, edge):
+                here = edge + _f32(0.05)
+            rim[y, x] = RIM_GAIN * (here - edge)
+
+
+@kernel
+def _is_crest(cover, y, x, edge):
+    """Whether a cell is the highest across a thin part, with nothing at the edge around it."""
+    size = cover.shape[0]
+    here = cover[y, x]
+    for j in range(max(y - 1, 0), min(y + 2, size)):
+        for i in range(max(x - 1, 0), min(x + 2, size)):
+            if cover[j, i] > edge:
+                return False
+    left = cover[y, x - 1] if x > 0 else _f32(0)
+    right = cover[y, x + 1] if x + 1 < size else _f32(0)
+    above = cover[y - 1, x] if y > 0 else _f32(0)
+    below = cover[y + 1, x] if y + 1 < size else _f32(0)
+    return (left < here >= right) or (above < here >= below)

@@ -49,6 +49,40 @@ def inner_colors(image, inner):
 
 
 @kernel
+def sharpen(image, amount, sharp):
+    """Move colours away from their neighbours' mean by what rendering will blur them.
+
+    Args:
+        image: [S, S, 4] straight RGBA; only opaque neighbours count.
+        amount: of the difference that is added.
+        sharp: out, [S, S, 4] with the same alpha.
+    """
+    size = image.shape[0]
+    for y in range(size):
+        for x in range(size):
+            sharp[y, x] = image[y, x]
+            if image[y, x, 3] <= _f32(0.5):
+                continue
+            total = _f32(0)
+            red, green, blue = _f32(0), _f32(0), _f32(0)
+            for j in range(max(y - 1, 0), min(y + 2, size)):
+                for i in range(max(x - 1, 0), min(x + 2, size)):
+                    weight = _f32(1) if j == y or i == x else _f32(0.25)
+                    weight *= image[j, i, 3] if j != y or i != x else _f32(0)
+                    total += weight
+                    red += weight * image[j, i, 0]
+                    green += weight * image[j, i, 1]
+                    blue += weight * image[j, i, 2]
+            share = amount * total / _f32(5)
+            total = max(total, _f32(1e-6))
+            sharp[y, x, 0] += share * (image[y, x, 0] - red / total)
+            sharp[y, x, 1] += share * (image[y, x, 1] - green / total)
+            sharp[y, x, 2] += share * (image[y, x, 2] - blue / total)
+            for k in range(3):
+                sharp[y, x, k] = min(max(sharp[y, x, k], _f32(0)), _f32(1))
+
+
+@kernel
 def _ramp(value, low, high):
     share = min(max((value - low) / (high - low), 0.0), 1.0)
     return share * share * (3 - 2 * share)

@@ -7,15 +7,22 @@ import numpy as np
 from l4gm.splat.kernels.jit import kernel
 
 LEAST_COSINE = np.float32(0.3)  # front pixels stretch to cover slopes this much turned away
+LINING_MARGIN_PX = 3  # no lining so near to an edge of the front
+LINING_REACH_PX = 2  # about the radius of a splat of the lining
+EDGE_SHIFT_PX = np.float32(0.35)
+EDGE_SLOPE = np.float32(0.5)  # pixels more for a pixel that is hardly covered
 _GOLDEN_ANGLE = 2.399963229728653
 _CHILD_SPREAD = 1.2  # radius of the disc over which parts of a splat are spread, in its sigmas
 
 
 @kernel
-def front_splats(depth, normals, lens, points, facing, spacings, cells):
+def front_splats(depth, pixels, normals, lens, points, facing, spacings, cells):
     """One splat for each pixel of the object.
 
+    Rendering blurs: those along the outline lie a little inwards, so that it stays where it is.
+
     Args:
+        pixels: [S, S, 4] straight RGBA.
         depth: [S, S] camera z, 0 where there is no object.
         normals: [S, S, 3].
         lens: [6].
@@ -29,7 +36,8 @@ def front_splats(depth, normals, lens, points, facing, spacings, cells):
             z = depth[y, x]
             if z == 0:
                 continue
-            p, q = ((x + 0.5) / size - cx) / fx, ((y + 0.5) / size - cy) / fy
+            dx, dy = _inwards(pixels, y, x)
+            p, q = ((x + dx + 0.5) / size - cx) / fx, ((y + dy + 0.5) / size - cy) / fy
             points[count, 0], points[count, 1], points[count, 2] = p * z, q * z, z
             cosine = np.float32(0)
             for k in range(3):
@@ -44,38 +52,96 @@ def front_splats(depth, normals, lens, points, facing, spacings, cells):
 
 
 @kernel
-def free_of_front(points, normals, depth, lens, tolerance, free):
-    """Which splats of the skin show what no splat of the front does.
+def _inwards(pixels, y, x):
+    """How far (dx, dy) the splat of a pixel is moved away from the background, in pixels."""
+    size = pixels.shape[0]
+    dx, dy, least = np.float32(0), np.float32(0), np.float32(1)
+    for j in range(y - 1, y + 2):
+        for i in range(x - 1, x + 2):
+            beside = np.float32(0)
+            if j >= 0 and i >= 0 and j < size and i < size:
+                beside = pixels[j, i, 3]
+            weight = np.float32(2 - abs(j - y)) * np.float32(2 - abs(i - x))
+            dx += weight * np.float32(i - x) * beside
+            dy += weight * np.float32(j - y) * beside
+            if j == y or i == x:
+                least = min(least, beside)
+    length = np.sqrt(dx * dx + dy * dy)
+    if least > np.float32(0.5) or length < np.float32(1):
+        return np.float32(0), np.float32(0)
+    shift = EDGE_SHIFT_PX + EDGE_SLOPE * (np.float32(1) - pixels[y, x, 3])
+    return dx / length * shift, dy / length * shift
 
-    Those that stay and would lie before the front, as seen by the camera, are moved behind it, so
-    that they never hide it.
+
+@kernel
+def settle_skin(points, normals, depth, level, lens, tolerance, inset, keep):
+    """Fit the skin to the front: which of its splats stay, and where.
+
+    Splats that show what the front does stay only as its lining, some way behind it, so that the
+    front can be as sharp as its pixels and yet has no gaps when seen closely. Near an edge there is
+    none, for it would widen the outline. Splats that would hide the front, as seen by the camera,
+    are moved behind it as well.
 
     Args:
         points: [N, 3], changed in place.
         normals: [N, 3].
         depth: [S, S] of the front.
+        level: [L, L, D].
         lens: [6].
         tolerance: depth difference up to which both are one surface.
-        free: out, [N] bool.
+        inset: how far all are moved inwards, because splats reach out of the surface they lie on.
+        keep: out, [N] bool.
     """
     size = depth.shape[0]
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
+    thickness = (lens[5] - lens[4]) / level.shape[2]
     for i in range(points.shape[0]):
+        for k in range(3):
+            points[i, k] -= inset * normals[i, k]
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         column = min(max(int((x / z * fx + cx) * size), 0), size - 1)
         row = min(max(int((y / z * fy + cy) * size), 0), size - 1)
         front = depth[row, column]
-        free[i] = True
-        if front == 0:
+        keep[i] = True
+        if front == 0 or z >= front + tolerance:
             continue
         length = np.sqrt(x * x + y * y + z * z)
         cosine = -(normals[i, 0] * x + normals[i, 1] * y + normals[i, 2] * z) / length
-        if cosine > LEAST_COSINE and z < front + tolerance:
-            free[i] = False
-        elif z < front + np.float32(0.5) * tolerance:
-            scale = (front + np.float32(0.5) * tolerance) / z
+        behind = np.float32(0.5) * tolerance
+        if cosine > LEAST_COSINE:
+            # Splats are sorted by their centres: on a slope the lining lies deeper.
+            slope = np.sqrt(1 - min(cosine * cosine, 1)) / cosine
+            behind += LINING_REACH_PX * z / (fx * size) * slope
+            deep = (front + np.float32(1.5) * behind - lens[4]) / thickness - 0.5
+            keep[i] = _is_solid(level, row / size, column / size, deep) and _is_inner(
+                depth, row, column, front + np.float32(3) * tolerance
+            )
+        if z < front + behind:
+            scale = (front + behind) / z
             for k in range(3):
                 points[i, k] *= scale
+
+
+@kernel
+def _is_solid(level, v, u, d):
+    """Whether the object is filled at a place of the image, d cells deep."""
+    size, _, cells = level.shape
+    if d < 0 or d > cells - 1:
+        return False
+    return level[int(v * size), int(u * size), int(d + 0.5)] > 0
+
+
+@kernel
+def _is_inner(depth, row, column, farthest):
+    """Whether no edge of the front is near a pixel."""
+    size = depth.shape[0]
+    for y in range(row - LINING_MARGIN_PX, row + LINING_MARGIN_PX + 1):
+        for x in range(column - LINING_MARGIN_PX, column + LINING_MARGIN_PX + 1):
+            if y < 0 or x < 0 or y >= size or x >= size:
+                return False
+            if depth[y, x] == 0 or depth[y, x] > farthest:
+                return False
+    return True
 
 
 @kernel
