@@ -118,7 +118,7 @@ class CachedClips:
 
 
 def small_config(temporal: bool) -> L4GMConfig:
-    """32 px in, 16 x 16 splats a view, 180,000 numbers."""
+    """32 px in, 16 x 16 splats a view, 150,000 numbers."""
     return L4GMConfig(
         input_size=SIZE_PX,
         down_channels=(16, 32),
