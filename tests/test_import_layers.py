@@ -31,9 +31,9 @@ LAYERS = (
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 
-# Exceptions on one row, each one way only: the trainer scores its own validation clips, and shows
+# Exceptions on one row, each one way only: the trainer renders and scores its own clips, and shows
 # the interpolation network what the pipeline will show it.
-SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
+SIDEWAYS = {("train", "evaluation"), ("train", "pipeline"), ("train", "datagen")}
 
 # The one exception upwards: what loads weights by name knows every network.
 UPWARDS = {("l4gm.model.sources", "l4gm.solid.model")}
@@ -46,7 +46,7 @@ HEAVY = {
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},
-    "cv2": {"l4gm.datagen.motion"},
+    "cv2": {"l4gm.media.flow"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
     "gradio": {"l4gm.cli.app_page"},

@@ -17,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from l4gm.datagen.animated_mesh import AnimatedMesh
-from l4gm.datagen.carving import carve_rays
+from l4gm.datagen.carving_kernels import carve_rays
 from l4gm.datagen.clips import heldout_model_names
 from l4gm.datagen.gltf import GltfScene, load_gltf
 from l4gm.datagen.procedural import procedural_object
-from l4gm.datagen.software_renderer import Lighting, render_mesh
+from l4gm.datagen.software_renderer import Lighting, render_mesh, trace_mesh
 from l4gm.datagen.surfaces import Surfaces
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import Cameras, orbit_cameras
 
 FRONT_PX, SIDE_PX = 256, 128
+CARVE_PX = 256  # parts thinner than a pixel of these depth images are lost
 RAYS, CELLS = 128, 128  # a frame's truth: rays along each side of the image, cells along a ray
 NEAR, FAR = 0.92, 2.08  # camera z between which they lie
 POINTS = 1024  # coloured surface points of a frame
@@ -174,10 +175,10 @@ def _observe(mesh: AnimatedMesh, streams: Sequence[np.random.Generator]) -> Soli
     draw = streams[_CAMERAS]
     colored = _cameras(draw, _COLOR_VIEWS, fixed=True)
     plain = _cameras(draw, _DEPTH_VIEWS, fixed=False)
-    images, depth = render_mesh(mesh, colored, lighting)
+    images, _ = render_mesh(mesh, colored, lighting)
     surfaces = Surfaces.trace(mesh, colored)
-    depths = np.concatenate([depth, Surfaces.trace(mesh, plain).depth], 1)
-    everyone = _joined(colored, plain)
+    everyone = _joined(colored, plain).resized(CARVE_PX)
+    depths = trace_mesh(mesh, everyone)[2]
     inside, parts = [], []
     for time in range(mesh.num_frames):
         mask = front_depth[time].reshape(RAYS, 2, RAYS, 2).any((1, 3))

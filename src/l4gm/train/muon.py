@@ -62,27 +62,33 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             update = self._muon_step if group["orthogonal"] else self._adam_step
             for weights in group["params"]:
+                self._remember(weights, group)
                 if weights.grad is None:
                     continue
                 change = update(weights, weights.grad, group)
                 weights.mul_(1 - group["lr"] * group["weight_decay"])
                 weights.add_(change, alpha=-group["lr"])
 
-    def _muon_step(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+    def _remember(self, weights: Tensor, group: dict[str, Any]) -> None:
+        """Begin a weight's state, also of one that has had no gradient: checkpoints want all."""
         state = self.state[weights]
-        if not state:
+        if state:
+            return
+        if group["orthogonal"]:
             state["momentum"] = torch.zeros_like(weights)
-        momentum = state["momentum"]
+        else:
+            state["step"] = torch.zeros(())
+            state["mean"] = torch.zeros_like(weights)
+            state["square"] = torch.zeros_like(weights)
+
+    def _muon_step(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
+        momentum = self.state[weights]["momentum"]
         momentum.lerp_(gradient, 1 - MOMENTUM)
         matrix = gradient.lerp(momentum, MOMENTUM).flatten(1)
         return (orthogonalized(matrix) * STEP_SIZE * max(matrix.shape) ** 0.5).view_as(weights)
 
     def _adam_step(self, weights: Tensor, gradient: Tensor, group: dict[str, Any]) -> Tensor:
         state = self.state[weights]
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"] = torch.zeros_like(weights)
-            state["square"] = torch.zeros_like(weights)
         first, second = group["betas"]
         state["step"] += 1
         count = state["step"].item()

@@ -93,8 +93,8 @@ def _augmented(
     num_points: int,
     halve: bool,
 ) -> dict[str, Tensor]:
-    front = torch.from_numpy(np.asarray(clip["front"])).permute(0, 3, 1, 2).float() / 255
-    sides = torch.from_numpy(np.asarray(clip["sides"])).permute(0, 3, 1, 2).float() / 255
+    front = torch.from_numpy(np.array(clip["front"])).permute(0, 3, 1, 2).float() / 255
+    sides = torch.from_numpy(np.array(clip["sides"])).permute(0, 3, 1, 2).float() / 255
     inside = _share_inside(clip["inside"], depth_cells)
     if halve:
         within = (F.avg_pool2d(front[:, 3:], 2) > 0.3).float()
@@ -102,7 +102,7 @@ def _augmented(
         front, sides = _halved(front), _halved(sides)
     chosen = generator.integers(0, clip["points"].shape[1], num_points)
     points, origins, colors = (
-        torch.from_numpy(np.asarray(clip[name])[:, chosen]).float()
+        torch.from_numpy(np.array(clip[name])[:, chosen]).float()
         for name in ("points", "origins", "colors")
     )
     colors = colors / 255
@@ -114,7 +114,8 @@ def _augmented(
         front, inside = front.flip(3), inside.flip(3)
         sides = sides.flip(3)[[2, 1, 0]]
         points, origins = points * _MIRROR, origins * _MIRROR
-    rays = F.avg_pool2d(front[:, 3], 2) > 0.3
+    # Where carving left nothing, what the pixel shows is thinner than cells: nothing is known.
+    rays = (F.avg_pool2d(front[:, 3], 2) > 0.3) & (inside.amax(1) > 0)
     return {
         "front": front,
         "sides": sides,

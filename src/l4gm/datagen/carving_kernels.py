@@ -7,6 +7,8 @@ and a sheet is as thick as the tolerance.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ from l4gm.geometry.cameras import Cameras
 # Neighbouring pixels whose depths differ by less are taken for one slanted surface, whose depth is
 # interpolated; others for an edge.
 EDGE_DEPTH = 0.06
+# A surface that is seen more obliquely than this counts as seen at this angle: 1 / cos(76 degrees).
+MOST_SLANT = 4.0
 
 
 def carve_rays(
@@ -94,7 +98,7 @@ def _carve(  # type: ignore[no-untyped-def]
                     r = (ray[v, 2] * z + ray[v, 3]) / w - 0.5
                     if u < 0.0 or r < 0.0 or u >= width - 1 or r >= height - 1:
                         continue
-                    if _sees_past(depth[v], u, r, w + tolerance):
+                    if _sees_past(depth[v], u, r, w, tolerance, lenses[v, 0]):
                         solid = False
                         emptied_by = v
                         break
@@ -116,14 +120,19 @@ def _project_ray(pose, cx, cy, view, lens, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sees_past(depth, u, v, limit):  # type: ignore[no-untyped-def]
-    """Whether the surface at a place between pixels is beyond a camera z."""
+def _sees_past(depth, u, v, z, tolerance, focal):  # type: ignore[no-untyped-def]
+    """Whether the surface at a place between pixels is beyond a camera z by more than the
+    tolerance, which is measured along the surface's normal."""
     x, y = int(u), int(v)
     a, b = depth[y, x], depth[y, x + 1]
     c, d = depth[y + 1, x], depth[y + 1, x + 1]
     low, high = min(min(a, b), min(c, d)), max(max(a, b), max(c, d))
     if low > 0.0 and high - low < EDGE_DEPTH:
         s, t = u - x, v - y
-        return (1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d) > limit
+        surface = (1 - t) * ((1 - s) * a + s * b) + t * ((1 - s) * c + s * d)
+        # Depth per unit of length across the image: the tangent of the angle it is seen at.
+        across, down = (b + d - a - c) / 2, (c + d - a - b) / 2
+        slope = (across * across + down * down) * (focal / z) ** 2
+        return surface > z + tolerance * min(math.sqrt(1.0 + slope), MOST_SLANT)
     nearest = depth[int(v + 0.5), int(u + 0.5)]
-    return nearest == 0.0 or nearest > limit
+    return nearest == 0.0 or nearest > z + tolerance
