@@ -48,7 +48,7 @@ def _line(file: WeightFile) -> str:
     try:
         path = find(file)
     except MissingWeightsError:
-        where = f"missing; {file.num_bytes / 1e6:.0f} MB from {file.url}"
+        where = f"missing, {file.num_bytes / 1e6:.0f} MB; {file.how_to_get}"
     else:
         where = f"{path} (SHA-256 {sha256_of(path)[:12]}...)"
     return f"{file.name:<8} {file.network}; {file.licence}\n         {where}"
