@@ -111,7 +111,7 @@ def test_gradients_reach_the_image_and_not_the_weights(network, random_weights) 
 
 
 def test_bad_images_missing_and_foreign_weights(place, weight_home, random_weights) -> None:
-    with pytest.raises(MissingWeightsError, match="pip install stlpips-pytorch==0.0.2"):
+    with pytest.raises(MissingWeightsError, match=r"pip install stlpips-pytorch==0\.0\.2"):
         load_st_lpips()
     tensors = random_weights.st_lpips()
     place(ST_LPIPS, tensors)

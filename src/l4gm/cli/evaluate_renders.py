@@ -68,7 +68,10 @@ def run(options: Options) -> None:
     from l4gm.cli.sources import clip_sources
     from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.judges import load_judges
-    from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
+    from l4gm.evaluation.previous import previous_scores
+    from l4gm.evaluation.renders import evaluate_renders
+    from l4gm.evaluation.scores import summarize
+    from l4gm.evaluation.tables import markdown_table
     from l4gm.pipeline.device import find_device
 
     sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
@@ -92,6 +95,7 @@ def run(options: Options) -> None:
                 num_clips=options.clips,
                 settings=settings,
                 judges=judges,
+                surfaces=True,
                 on_clip=seen,
             )
     if options.json:
@@ -108,7 +112,6 @@ def reconstruction_of(
     """The settings that a model can work in, and how it reconstructs a clip."""
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
-    from l4gm.model.l4gm import L4GM
     from l4gm.pipeline.device import find_device
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
@@ -118,12 +121,12 @@ def reconstruction_of(
 
         given["multiview"] = load_generator(multiview, find_device(device))
     pipeline = VideoTo4D.from_pretrained(model, device=device, **given)
-    network = pipeline.reconstruction
-    assert isinstance(network, L4GM)
-    generated = pipeline.multiview is not None and not network_alone
-    video_is_enough = network.config.missing_views or generated
-    settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
-    alone = single_pass(network, max_frames=pipeline.chunk_frames)
+    if network_alone:
+        pipeline.multiview = None
+    alone = single_pass(pipeline.reconstruction, max_frames=pipeline.chunk_frames)
+    settings = tuple(
+        name for name, given in SETTINGS.items() if given or pipeline.works_from_video_alone
+    )
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
         frames = frames.to(pipeline.device)
