@@ -2,119 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from l4gm.evaluation.previous import PREVIOUS_MODEL
-from l4gm.evaluation.scores import Summary
+from l4gm.data.clip import ClipRequest
+from l4gm.evaluation.previous import PREVIOUS_MODEL, previous_scores
+from l4gm.evaluation.scores import SETTINGS, ClipScore, Measures, Summary, summarize
 
-HEAD = (
-    "set",
-    "setting",
-    "what",
-    "ST-LPIPS",
-    "alpha IoU",
-    "PSNR",
-    "SSIM",
-    "sharpness",
-    "F-score",
-    "front PSNR",
-    "front sharpness",
-    "motion",
-    "opaque",
+# Heading, measure, digits, and whether the change against another model is a factor.
+_COLUMNS = (
+    ("ST-LPIPS", "st_lpips", 3, True),
+    ("alpha IoU", "alpha_iou", 3, False),
+    ("PSNR", "psnr", 2, False),
+    ("SSIM", "ssim", 3, False),
+    ("sharpness", "sharpness", 2, False),
+    ("F-score", "f_score", 3, False),
+    ("front PSNR", "front_psnr", 2, False),
+    ("front sharpness", "front_sharpness", 2, False),
+    ("motion", "motion_ratio", 2, False),
+    ("opaque", "opaque_share", 2, False),
 )
+_MEASURE_HEAD = tuple(heading for heading, _, _, _ in _COLUMNS)
+HEAD = ("set", "setting", "what", *_MEASURE_HEAD)
+CLIP_HEAD = ("set", "setting", "clip", *_MEASURE_HEAD)
 LEGEND = (
-    "ST-LPIPS: 0 is best. Sharpness, motion: of the truth's detail and motion; 1 is right. "
-    "F-score: surface within 0.02. Front: the video's own view rendered again. Opaque: splats with "
-    "opacity above 0.5."
+    "ST-LPIPS: 0 is best. Sharpness and motion are shares of the truth's detail and motion: 1 is "
+    "right. F-score: surface within 0.02. Front: the video's own view rendered again. Opaque: "
+    "splats with opacity above 0.5. -: not measured."
 )
-MISSING = "-"
 
 
 def score_rows(
-    summaries: Mapping[str, Sequence[Summary]], previous: Mapping[str, Sequence[Summary]]
-) -> list[list[str]]:
-    """Cells under `HEAD`: for each set and setting the model, what it has over the previous
-    bundled one, that one, and the baselines.
+    scores: Mapping[str, Sequence[ClipScore]], request: ClipRequest
+) -> list[tuple[str, ...]]:
+    """Cells under `HEAD`: in each set and setting the model, the previous bundled one on the same
+    clips, where it was measured on them, the change against it, and the baselines.
 
     Args:
-        summaries: by set.
-        previous: of the previous bundled model on the same clips, where known.
+        scores: by set.
+        request: what the clips are.
     """
-    rows = []
-    for name, group in summaries.items():
-        old = {summary.setting: summary for summary in previous.get(name, ())}
-        for summary in group:
-            lines = [(f"{summary.clips} clips", _cells(summary))]
-            if summary.setting in old:
-                before = old[summary.setting]
-                lines.append((PREVIOUS_MODEL, _cells(before)))
-                lines.append(("against it", _changes(summary, before)))
-            lines.append(("nearest image", _baseline(summary, "nearest")))
-            lines.append(("all white", _baseline(summary, "white")))
-            rows += [[name, summary.setting, what, *cells] for what, cells in lines]
+    rows: list[tuple[str, ...]] = []
+    for name, group in scores.items():
+        for setting in SETTINGS:
+            rows += [(name, setting, *cells) for cells in _setting_rows(group, setting, request)]
     return rows
 
 
-def markdown_table(
-    summaries: Mapping[str, Sequence[Summary]],
-    previous: Mapping[str, Sequence[Summary]] | None = None,
-) -> str:
+def markdown_table(scores: Mapping[str, Sequence[ClipScore]], request: ClipRequest) -> str:
     """`score_rows` as Markdown, with what its columns mean."""
-    lines = [HEAD, ["---"] * len(HEAD), *score_rows(summaries, previous or {})]
+    lines = [HEAD, ("---",) * len(HEAD), *score_rows(scores, request)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{LEGEND}"
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """A measure for a table."""
-    return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _cells(summary: Summary) -> list[str]:
+def clip_rows(scores: Mapping[str, Sequence[ClipScore]]) -> list[tuple[str, ...]]:
+    """Cells under `CLIP_HEAD`, one row for every score."""
     return [
-        number(summary.st_lpips),
-        number(summary.alpha_iou),
-        number(summary.psnr, 2),
-        number(summary.ssim),
-        number(summary.sharpness, 2),
-        number(summary.f_score),
-        number(summary.front_psnr, 2),
-        number(summary.front_sharpness, 2),
-        number(summary.motion_ratio, 2),
-        number(summary.opaque_share, 2),
+        (name, score.setting, score.name, *_cells(score))
+        for name, group in scores.items()
+        for score in group
     ]
 
 
-def _baseline(summary: Summary, which: str) -> list[str]:
-    """A baseline has no splats, and its detail is that of another view."""
-    found = [
-        (getattr(summary, f"{name}_{which}", None), digits)
-        for name, digits in (("st_lpips", 3), ("alpha_iou", 3), ("psnr", 2), ("ssim", 3))
+def _setting_rows(
+    scores: Sequence[ClipScore], setting: str, request: ClipRequest
+) -> list[tuple[str, ...]]:
+    group = [score for score in scores if score.setting == setting]
+    if not group:
+        return []
+    (summary,) = summarize(group)
+    rows = [(_clips(summary), *_cells(summary))]
+    before = previous_scores(group, request)
+    if before:
+        (old,), (new,) = summarize(before), summarize(group[: len(before)])
+        rows.append((f"{PREVIOUS_MODEL}, {_clips(old)}", *_cells(old)))
+        rows.append(("against it", *_changes(new, old)))
+    rows.append(("nearest image", *_cells(summary, "_nearest")))
+    rows.append(("all white", *_cells(summary, "_white")))
+    return rows
+
+
+def _clips(summary: Summary) -> str:
+    return f"{summary.clips} clip{'s' if summary.clips > 1 else ''}"
+
+
+def _cells(measures: Measures, baseline: str = "") -> list[str]:
+    return [
+        _number(getattr(measures, name + baseline, None), digits) for _, name, digits, _ in _COLUMNS
     ]
-    cells = [number(value, digits) for value, digits in found]
-    return cells + [MISSING] * (len(HEAD) - 3 - len(cells))
 
 
-def _changes(now: Summary, before: Summary) -> list[str]:
-    """Distances as a factor, the others as differences."""
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
-    def factor(name: str) -> str:
-        new, old = getattr(now, name), getattr(before, name)
-        return MISSING if new is None or not old else f"x {new / old:.2f}"
 
-    def difference(name: str, digits: int) -> str:
-        new, old = getattr(now, name), getattr(before, name)
-        return MISSING if new is None or old is None else f"{new - old:+.{digits}f}"
-
-    columns: list[tuple[str, Callable[[str], str]]] = [
-        ("st_lpips", factor),
-        ("alpha_iou", lambda name: difference(name, 3)),
-        ("psnr", lambda name: difference(name, 2)),
-        ("ssim", lambda name: difference(name, 3)),
-        ("sharpness", lambda name: difference(name, 2)),
-        ("f_score", lambda name: difference(name, 3)),
-        ("front_psnr", lambda name: difference(name, 2)),
-        ("front_sharpness", lambda name: difference(name, 2)),
-        ("motion_ratio", lambda name: difference(name, 2)),
-        ("opaque_share", lambda name: difference(name, 2)),
-    ]
-    return [change(name) for name, change in columns]
+def _changes(new: Measures, old: Measures) -> list[str]:
+    """Of each column, as a factor or as a difference."""
+    cells = []
+    for _, name, digits, as_factor in _COLUMNS:
+        now, before = getattr(new, name), getattr(old, name)
+        if now is None or before is None or (as_factor and not before):
+            cells.append("-")
+        else:
+            cells.append(f"x {now / before:.2f}" if as_factor else f"{now - before:+.{digits}f}")
+    return cells
