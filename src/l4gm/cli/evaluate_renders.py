@@ -112,6 +112,7 @@ def reconstruction_of(
     """The settings that a model can work in, and how it reconstructs a clip."""
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
+    from l4gm.model.l4gm import L4GM
     from l4gm.pipeline.device import find_device
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
@@ -121,12 +122,12 @@ def reconstruction_of(
 
         given["multiview"] = load_generator(multiview, find_device(device))
     pipeline = VideoTo4D.from_pretrained(model, device=device, **given)
-    if network_alone:
-        pipeline.multiview = None
-    alone = single_pass(pipeline.reconstruction, max_frames=pipeline.chunk_frames)
-    settings = tuple(
-        name for name, given in SETTINGS.items() if given or pipeline.works_from_video_alone
-    )
+    network = pipeline.reconstruction
+    assert isinstance(network, L4GM)
+    generated = pipeline.multiview is not None and not network_alone
+    video_is_enough = network.config.missing_views or generated
+    settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
+    alone = single_pass(network, max_frames=pipeline.chunk_frames)
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
         frames = frames.to(pipeline.device)

@@ -11,6 +11,7 @@ and the nearest (by angle between viewing directions) of the images that were gi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from l4gm.evaluation.surface import SOLID_OPACITY, surface_request, surface_scor
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.media.matte import on_white
+from l4gm.model.l4gm import L4GM
 from l4gm.perceptual.st_lpips import SMALLEST_PX, StLpips
 from l4gm.splat.render import RenderOutput, render
 
@@ -178,15 +180,14 @@ def _st_lpips(
 
 
 def single_pass(
-    model: Callable[..., Gaussians], max_frames: int | None = None, input_size: int | None = None
+    model: L4GM, max_frames: int | None = None, input_size: int | None = None
 ) -> Reconstruct:
     """The network alone, absent views marked as such, no chunk fed from the one before.
 
     Args:
-        model: called as (images, cameras, present=..., alpha=...), as a pipeline calls its network.
         max_frames: cut the clip in pieces of this many frames (a network trained at T = 1 has an
             untrained temporal attention); None: all in one forward pass.
-        input_size: the network's working size in pixels, if it takes one; None: its own.
+        input_size: the network's working size in pixels; None: its config's.
     """
 
     def reconstruct(frames: Tensor, views: Tensor | None) -> Gaussians:
@@ -196,14 +197,9 @@ def single_pass(
         present = torch.tensor([True] + [views is not None] * 3)
         cameras = orbit_cameras([0, 90, 180, 270], size=frames.shape[-1])
         pieces = images[None].split(max_frames or len(images), 1)
-        size = {} if input_size is None else {"input_size": input_size}
+        network = partial(model, cameras=cameras, present=present, input_size=input_size)
         return Gaussians.cat(
-            [
-                model(
-                    piece[:, :, :, :3], cameras, present=present, alpha=piece[:, :, :, 3], **size
-                )[0]
-                for piece in pieces
-            ]
+            [network(piece[:, :, :, :3], alpha=piece[:, :, :, 3])[0] for piece in pieces]
         )
 
     return reconstruct

@@ -314,11 +314,6 @@ class VideoTo4D:
         return SequenceStream(source, stages, progress or _no_progress, report, resume)
 
     @property
-    def works_from_video_alone(self) -> bool:
-        """Whether a video is enough, without views of its first frame."""
-        return self._takes_missing_views or self.multiview is not None
-
-    @property
     def _takes_missing_views(self) -> bool:
         """Whether the network was trained with views left out."""
         config = getattr(self.reconstruction, "config", None)
