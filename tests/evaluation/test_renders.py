@@ -119,6 +119,13 @@ def test_st_lpips_of_the_result_and_the_baselines_is_that_of_every_pair(setting)
         assert expected > 0
 
 
+def test_another_number_of_frames_is_refused():
+    gaussians = two_splats()
+    clip = rendered(gaussians)
+    with pytest.raises(ValueError, match=r"of 2 frames, got \[1\]"):
+        score_clip(clip, lambda frames, views: gaussians[:1], "video only")
+
+
 class Recorded:
     """Procedural clips that keep what was asked for."""
 

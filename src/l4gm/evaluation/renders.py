@@ -95,10 +95,15 @@ def score_clip(
 
     Returns:
         the score and the renderings of the free views [T, S, 3, H, W].
+
+    Raises:
+        ValueError: `reconstruct` gave another number of frames than it got.
     """
     views_given, fixed = SETTINGS[setting], clip.num_input_views
     rgba = clip_rgba(clip)
     gaussians = reconstruct(rgba[:, 0], rgba[0, :fixed] if views_given else None)
+    if gaussians.shape != (len(rgba),):
+        raise ValueError(f"expected Gaussians of {len(rgba)} frames, got {list(gaussians.shape)}")
     drawn = render(gaussians, clip.cameras)
     drawn = RenderOutput(drawn.image.clamp(0, 1).cpu(), drawn.alpha.cpu())
     images, true_alpha = on_white(rgba)[:, :, :3], rgba[:, :, 3:]

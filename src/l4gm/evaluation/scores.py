@@ -38,16 +38,14 @@ class Measures:
         lpips: VGG.
     """
 
-    psnr: float
-    psnr_nearest: float
-    psnr_white: float
-    alpha_iou: float
-    flicker: float
-    psnr_on_axis: float
-    alpha_iou_nearest: float | None = None
     st_lpips: float | None = None
     st_lpips_nearest: float | None = None
     st_lpips_white: float | None = None
+    alpha_iou: float
+    alpha_iou_nearest: float | None = None
+    psnr: float
+    psnr_nearest: float
+    psnr_white: float
     ssim: float | None = None
     ssim_nearest: float | None = None
     ssim_white: float | None = None
@@ -57,8 +55,10 @@ class Measures:
     f_score: float | None = None
     chamfer: float | None = None
     motion_ratio: float | None = None
+    flicker: float
     opaque_share: float | None = None
     splats: float | None = None
+    psnr_on_axis: float
     lpips: float | None = None
 
     @property

@@ -68,7 +68,8 @@ def true_surface(clip: Clip) -> list[Tensor]:
 def surface_score(gaussians: Gaussians, surface: list[Tensor]) -> SurfaceScore:
     """Solid splats of Gaussians [T, N] against the true surface of T frames."""
     scores = []
-    for frame, truth in zip(gaussians, surface, strict=True):
+    for time, truth in enumerate(surface):
+        frame = gaussians[time]
         solid = frame.means[frame.opacities > SOLID_OPACITY].cpu()
         scores.append(compared(thinned(solid), truth))
     return SurfaceScore(fmean(s.f_score for s in scores), fmean(s.chamfer for s in scores))
