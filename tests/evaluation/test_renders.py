@@ -82,6 +82,10 @@ def test_a_perfect_object_scores_perfectly():
     assert found.front_sharpness == pytest.approx(1, abs=0.02)
     assert found.motion_ratio == pytest.approx(1, abs=0.05)
     assert (found.opaque_share, found.splats) == (1, 2)
+    padded = gaussians.map(lambda values: torch.cat([values, 0 * values + 0.1], 1))
+    padded.opacities[:, 2:] = torch.tensor([[0.4, 0.0], [0.0, 0.0]])
+    found, _ = score_clip(clip, lambda frames, views: padded, "views given")
+    assert (found.opaque_share, found.splats) == (pytest.approx(4 / 5), 2.5)
     assert found.f_score is None
 
 

@@ -109,6 +109,7 @@ def score_clip(
     images, true_alpha = on_white(rgba)[:, :, :3], rgba[:, :, 3:]
     predicted, truth = drawn.image[:, fixed:], images[:, fixed:]
     nearest = nearest_given_picture(clip, images, views_given)
+    opacities = gaussians.opacities[gaussians.opacities > 0]
     nearest_alpha = nearest_given_picture(clip, true_alpha, views_given)
 
     def compared(metric: Callable[[Tensor, Tensor], Tensor], name: str) -> dict[str, float]:
@@ -132,8 +133,10 @@ def score_clip(
         "motion_ratio": ratio(
             motion_energy(drawn.image[:, 1:]).item(), motion_energy(images[:, 1:]).item()
         ),
-        "opaque_share": (gaussians.opacities > SOLID_OPACITY).float().mean().item(),
-        "splats": float(gaussians.num_gaussians),
+        "opaque_share": (opacities > SOLID_OPACITY).float().mean().item()
+        if len(opacities)
+        else None,
+        "splats": len(opacities) / len(rgba),
     }
     if surface is not None:
         found = surface_score(gaussians, surface)

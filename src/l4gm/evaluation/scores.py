@@ -32,7 +32,8 @@ class Measures:
         motion_ratio: change between frames in the still views that the video does not show, over
             the truth's; above 1 it flickers or swims, below 1 it stands stiller than the object.
         flicker: the difference of both, see `metrics.flicker`.
-        opaque_share: share of the splats whose opacity is above a half.
+        opaque_share: share of the splats whose opacity is above a half; those of opacity 0, which
+            fill frames up to one number, are no splats.
         splats: a frame.
         psnr_on_axis: at the four input azimuths, dB.
         lpips: VGG.
