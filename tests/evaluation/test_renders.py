@@ -95,8 +95,8 @@ def test_faint_smeared_and_still_objects_are_seen_as_such():
     smeared = Gaussians(true.means, true.quats, 2 * true.scales, 0.3 * true.opacities, true.colors)
     still = true[:1].map(lambda values: values.repeat(2, *[1] * (values.ndim - 1)))
     found, _ = score_clip(clip, lambda frames, views: smeared, "views given")
-    assert found.sharpness < 0.3
-    assert found.front_sharpness < 0.3
+    assert found.sharpness < 0.4
+    assert found.front_sharpness < 0.4
     assert found.opaque_share == 0
     held, _ = score_clip(clip, lambda frames, views: still, "views given")
     assert held.motion_ratio == 0

@@ -116,8 +116,8 @@ def motion_energy(images: Tensor) -> Tensor:
 def gradient_energy(images: Tensor) -> Tensor:
     """Mean squared difference of neighbouring pixels: how much detail there is, outlines included.
 
-    An image's energy over that of the truth is its sharpness. A step over one pixel counts k times
-    as much as the same step smeared over k; an even background does not count.
+    The root of an image's energy over that of the truth is its sharpness. A step over one pixel has
+    k times the energy of the same step smeared over k; an even background has none.
 
     Args:
         images: [..., C, H, W], at least 2 px high and wide.

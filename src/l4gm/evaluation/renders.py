@@ -10,6 +10,7 @@ and the nearest (by angle between viewing directions) of the images that were gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -118,7 +119,8 @@ def score_clip(
 
     def sharpness(views: slice) -> float | None:
         energies = [gradient_energy(x[:, views]).item() for x in (drawn.image, images)]
-        return ratio(*energies)
+        found = ratio(*energies)
+        return None if found is None else math.sqrt(found)  # in proportion to the contrast
 
     measured: dict[str, float | None] = {
         **compared(psnr, "psnr"),

@@ -24,8 +24,8 @@ class Measures:
         alpha_iou: overlap of silhouettes.
         psnr: dB.
         ssim: None for images smaller than its window.
-        sharpness: gradient energy over the truth's, see `metrics.gradient_energy`; 1 is as much
-            detail as the truth has.
+        sharpness: root of the gradient energy over the truth's, see `metrics.gradient_energy`; 1
+            is as much detail as the truth has.
         front_psnr, front_sharpness: of the video's own view rendered again, where nothing is
             unseen.
         f_score, chamfer: see `surface.SurfaceScore`; None where the true surface is not known.
