@@ -82,7 +82,8 @@ def test_heldout_objects_come_from_the_sources_in_turn() -> None:
     sources = {"one": ProceduralClips(0, "heldout"), "two": ProceduralClips(1, "heldout")}
     request = ClipRequest(size_px=16, num_frames=2)
     subjects = heldout_subjects(sources, request, 3)
-    assert [s.label.split(":")[0] for s in subjects] == ["one", "two", "one"]
+    clips = [sources[name].clip(k, request) for name, k in (("one", 0), ("two", 0), ("one", 1))]
+    assert [s.label for s in subjects] == [clip.name for clip in clips]
     assert len({s.label for s in subjects}) == 3
     assert all(s.frames.shape == (2, 4, 16, 16) and s.views is None for s in subjects)
     (given,) = heldout_subjects(sources, request, 1, views_given=True)

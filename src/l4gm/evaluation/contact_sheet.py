@@ -54,11 +54,11 @@ def heldout_subjects(
     """The first clips of each source in turn, `count` in all."""
     subjects = []
     for place in range(count):
-        name, source = list(sources.items())[place % len(sources)]
+        source = list(sources.values())[place % len(sources)]
         clip = source.clip(place // len(sources), request)
         rgba = clip_rgba(clip)
         views = rgba[0, : clip.num_input_views] if views_given else None
-        subjects.append(Subject(f"{name}: {clip.name}", rgba[:, 0], views))
+        subjects.append(Subject(clip.name, rgba[:, 0], views))
     return subjects
 
 
