@@ -37,7 +37,7 @@ def run(options: Options) -> None:
                 fetch(known[name], lambda done, total, stage=stage: progress(stage, done, total))  # type: ignore[misc]
             except ConnectionError as error:
                 raise CommandError(str(error)) from error
-    print(f"looked for in {weight_folder()}, and in torch's own download cache")
+    print(f"looked for in {weight_folder()}, in torch's own download cache, and in packages")
     for file in WEIGHT_FILES:
         print(_line(file))
 
