@@ -39,6 +39,7 @@ from l4gm.pipeline.frames import (
 from l4gm.pipeline.report import PipelineReport, Progress, SharedProgress
 from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition, run_together
+from l4gm.solid.model import SolidModel
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ class VideoTo4D:
         Args:
             name: "mini" (bundled), "official" (the paper's, from the hub), or a folder.
             device: "auto" (CUDA, else MPS, else CPU) or a torch device.
-            precision: of the networks; "auto" is float16 on CUDA, as released, else float32.
+            precision: of the networks; "auto" is float16 on CUDA, as released, else float32, and
+                for the bundled model bfloat16 wherever the device computes in it.
                 Gaussians and pictures are float32 always.
             compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
@@ -143,7 +145,12 @@ class VideoTo4D:
         dtype = find_precision(precision, place)
 
         def network(kind: Literal["recon", "interp"]) -> nn.Module:
-            model = load_pretrained(name, kind, place).to(dtype)
+            model = load_pretrained(name, kind, place)
+            if isinstance(model, SolidModel):  # geometry stays in float32
+                if precision != "auto":
+                    model.arithmetic = dtype
+                return model
+            model = model.to(dtype)
             if compile and isinstance(model, L4GM):
                 model.unet.compile(dynamic=False)
             return model

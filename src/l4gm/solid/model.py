@@ -41,6 +41,10 @@ class SolidModel(nn.Module):
     Args:
         config: of the network.
         network: an existing one of that config.
+
+    Attributes:
+        arithmetic: precision of convolutions and matrix products; None: bfloat16 where the device
+            computes in it, else float32. Weights and geometry are float32 always.
     """
 
     works_from_video_alone = True
@@ -49,6 +53,7 @@ class SolidModel(nn.Module):
 
     def __init__(self, config: SolidConfig | None = None, network: SolidNet | None = None) -> None:
         super().__init__()
+        self.arithmetic: torch.dtype | None = None
         self.config = config or SolidConfig()
         self.network = SolidNet(self.config) if network is None else network
 
@@ -131,8 +136,8 @@ class SolidModel(nn.Module):
         sides, cameras = sides[present], rig[1:][present]
         frustum = self._frustum(rig[0])
         maps = self.volumes(front[None], sides[None], cameras, frustum)
-        views = Views(sides, cameras, maps.logits[0, 0].float()) if len(sides) else None
-        shown = (part[0, skipped:].float() for part in (maps.logits, maps.colors, maps.motion))
+        views = Views(sides, cameras, maps.logits[0, 0]) if len(sides) else None
+        shown = (part[0, skipped:] for part in (maps.logits, maps.colors, maps.motion))
         return surface_gaussians(
             Volume(*shown), frustum, front[skipped:], views, self.config.num_gaussians
         )
@@ -152,7 +157,10 @@ class SolidModel(nn.Module):
             side_cameras=None if given is None else cameras.resized(side_size),
             frustum=frustum,
         )
-        return self.network(inputs)
+        dtype = self.arithmetic or fast_precision(front.device)
+        with torch.autocast(front.device.type, dtype, enabled=dtype != torch.float32):
+            maps = self.network(inputs)
+        return VolumeMaps(maps.logits.float(), maps.colors, maps.motion)
 
     def _frustum(self, camera: Cameras) -> Frustum:
         """Around the middle of the scene, at any orbit radius."""
@@ -160,6 +168,16 @@ class SolidModel(nn.Module):
         reach = self.config.reach
         near = max(distance - reach, 0.1 * distance)
         return Frustum(camera, near, distance + reach)
+
+
+def fast_precision(device: torch.device) -> torch.dtype:
+    """bfloat16 where a device has instructions for it, else float32."""
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported()
+    else:
+        check = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        supported = device.type == "cpu" and check is not None and check()
+    return torch.bfloat16 if supported else torch.float32
 
 
 def _rig(cameras: Cameras, clip: int) -> Cameras:

@@ -286,6 +286,7 @@ def _gather(
     assert inputs.side_cameras is not None
     frames = motion.shape[1]
     points = inputs.frustum.points(*shape)[None]
+    motion = motion.detach()  # it learns from where points went, not from what they look like
     if moves := bool(motion.any()):
         moved = F.interpolate(motion.flatten(0, 1), shape, mode="trilinear", align_corners=False)
         points = points + moved.movedim(1, -1)
