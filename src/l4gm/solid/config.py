@@ -44,7 +44,7 @@ class SolidConfig(PlainConfig):
     blocks: int = 4
     channels: tuple[int, int, int] = (160, 112, 64)
     lifted_channels: int = 24
-    num_gaussians: int = 49152
+    num_gaussians: int = 32768
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
