@@ -19,7 +19,7 @@ from PIL import Image
 
 from l4gm.errors import InputError
 from l4gm.evaluation.metrics import psnr
-from l4gm.gaussians.compact_codec import MIN_ALPHA, Precision, picture_width
+from l4gm.gaussians.compact_codec import Precision, picture_width
 from l4gm.gaussians.compact_file import (
     read_compact,
     read_compact_frames,
@@ -27,6 +27,7 @@ from l4gm.gaussians.compact_file import (
     write_compact,
 )
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.visible import MIN_ALPHA
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.geometry.rotations import matrix_from_quat, quat_multiply
 from l4gm.splat.render import render

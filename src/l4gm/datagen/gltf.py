@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from l4gm.datagen.gltf_animation import normalized_quaternions, read_animations
 from l4gm.datagen.gltf_file import MAX_ELEMENTS, GltfFile
-from l4gm.datagen.gltf_material import Material, MaterialReader, srgb_encoded
+from l4gm.datagen.gltf_material import Material, MaterialReader
 from l4gm.datagen.gltf_scene import GltfScene, Nodes, Part, Skin, Surface
 from l4gm.errors import InputError
+from l4gm.gaussians.srgb import srgb_encoded
 
 MAX_TRIANGLES = 2_000_000
 

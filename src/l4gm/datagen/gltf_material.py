@@ -15,15 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l4gm.datagen.gltf_file import GltfFile
+from l4gm.gaussians.srgb import srgb_encoded
 
 MAX_TEXTURE_PX = 512
 MIRRORED, CLAMPED = 33648, 33071
-
-
-def srgb_encoded(linear: NDArray[Any]) -> NDArray[Any]:
-    """Linear light to display values, both in [0, 1] (IEC 61966-2-1)."""
-    linear = np.clip(linear, 0.0, 1.0)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 @dataclass(frozen=True)

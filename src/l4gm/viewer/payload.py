@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
+from l4gm.gaussians.visible import visible
 from l4gm.geometry.rotations import quat_multiply
 
 PLANES = (
@@ -31,7 +32,6 @@ PLANES = (
 )
 GROUP_FRAMES = 8  # so many frames are decoded at most to show one
 STEPS = {"means": 4095, "log_scales": 127, "turns": 254, "colors": 127, "opacities": 255}
-MIN_ALPHA = 1 / 255  # a Gaussian less opaque than this is drawn nowhere
 
 _MIN_SCALE = 1e-4  # far below a pixel: the renderer's blur hides what lies under it
 _IDENTITY = (1.0, 0.0, 0.0, 0.0)
@@ -66,7 +66,7 @@ def measure_quantization(frames: Iterable[Gaussians]) -> Quantization:
     log_lower, log_upper = torch.inf, -torch.inf
     products = torch.zeros(4, 4, dtype=torch.float64)
     for frame in frames:
-        seen = _visible(_on_cpu(frame))
+        seen = _seen(_on_cpu(frame))
         if seen.num_gaussians:
             logs = _log_scales(seen)
             lower = torch.minimum(lower, seen.means.amin(0))
@@ -130,7 +130,7 @@ def _quantised(frame: Gaussians, ranges: Quantization, previous: _Levels | None)
         _steps(frame.opacities[:, None], 0.0, 1.0, STEPS["opacities"]),
     ]
     levels = torch.cat(columns, 1).numpy().astype(np.uint16)
-    seen = (frame.opacities >= MIN_ALPHA).numpy()
+    seen = visible(frame).numpy()
     if previous is None:
         source = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
         levels = levels[source]
@@ -151,7 +151,7 @@ def _planes(levels: _Levels, previous: _Levels | None) -> NDArray[np.uint8]:
     return np.concatenate([halves, steps[3:] & 255]).astype(np.uint8)
 
 
-def _visible(frame: Gaussians) -> Gaussians:
+def _seen(frame: Gaussians) -> Gaussians:
     """Those [N'] of a set [N] that are drawn anywhere.
 
     Raises:
@@ -159,7 +159,7 @@ def _visible(frame: Gaussians) -> Gaussians:
     """
     if not all(bool(getattr(frame, field.name).isfinite().all()) for field in fields(frame)):
         raise ValueError("the frames hold values that are not finite")
-    keep = frame.opacities >= MIN_ALPHA
+    keep = visible(frame)
     return frame.map(lambda tensor: tensor[keep])
 
 
