@@ -23,9 +23,10 @@ from typing import Any
 import l4gm
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.framing import measure_framing
 from l4gm.gaussians.sequence_file import read_frames, read_sequence_info
 from l4gm.gaussians.types import Gaussians, GaussianSequence
-from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
+from l4gm.geometry.cameras import FOV_Y_DEGREES
 from l4gm.viewer.payload import (
     GROUP_FRAMES,
     STEPS,
@@ -45,7 +46,6 @@ _SCRIPTS = (
 _WORKER_SCRIPTS = ("payload.js", "sort.js", "worker.js")
 _SHADERS = ("splat.vert", "splat.frag", "screen.vert", "screen.frag")
 _VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
-_HOME_EXTENT = 1.05  # objects in the unit cube are seen from the rig's own radius
 
 _log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def write_player(
         "groupFrames": GROUP_FRAMES,
         "steps": _camel_case(STEPS),
         "ranges": _camel_case(asdict(ranges)),
-        "home": _home_view(ranges),
+        "home": _home_view(source),
         "background": background,
         "autoplay": autoplay,
         "notes": notes,
@@ -193,16 +193,16 @@ def _encode_within(frames: Iterable[Gaussians], ranges: Quantization, max_bytes:
     return texts
 
 
-def _home_view(ranges: Quantization) -> dict[str, Any]:
-    """The view that the page opens with: the rig's own if the object fits it."""
-    corners = (*ranges.lower, *ranges.upper)
-    if max(abs(value) for value in corners) <= _HOME_EXTENT:
-        target, radius = [0.0, 0.0, 0.0], RADIUS
-    else:
-        target = [(low + high) / 2 for low, high in zip(ranges.lower, ranges.upper, strict=True)]
-        half_diagonal = math.dist(ranges.lower, ranges.upper) / 2
-        radius = half_diagonal / math.sin(math.radians(FOV_Y_DEGREES / 2))
-    return {"azimuth": 0, "elevation": 0, "radius": radius, "target": target, "fovY": FOV_Y_DEGREES}
+def _home_view(source: _Source) -> dict[str, Any]:
+    """The view that the page opens with."""
+    framing = measure_framing(source.num_frames, source.frame)
+    return {
+        "azimuth": 0,
+        "elevation": 0,
+        "radius": framing.radius,
+        "target": list(framing.target),
+        "fovY": FOV_Y_DEGREES,
+    }
 
 
 def _video_element(path: str | os.PathLike[str] | None, notes: list[str]) -> str:
