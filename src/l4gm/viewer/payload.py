@@ -3,7 +3,9 @@
 A frame is one byte a Gaussian in each of `PLANES`. Neighbours in a frame are neighbours in a
 picture and change little from frame to frame: the first frame of each group of `GROUP_FRAMES`
 stores every value as its difference from the Gaussian before it, the others from the same Gaussian
-in the frame before. `static/payload.js` is the decoder; it needs nothing of the browser but
+in the frame before. Where rows of consecutive frames have nothing to do with each other, every
+frame is a group of its own, sorted so that neighbours are neighbours in space.
+`static/payload.js` is the decoder; it needs nothing of the browser but
 inflating, since pictures read back from a canvas are not exact in every browser.
 """
 
@@ -20,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l4gm.gaussians.order import spatially_ordered
 from l4gm.gaussians.types import Gaussians
 from l4gm.gaussians.visible import visible
 from l4gm.geometry.rotations import quat_multiply
@@ -89,10 +92,13 @@ def measure_quantization(frames: Iterable[Gaussians]) -> Quantization:
     )
 
 
-def encode_frames(frames: Iterable[Gaussians], ranges: Quantization) -> Iterator[bytes]:
+def encode_frames(
+    frames: Iterable[Gaussians], ranges: Quantization, group_frames: int = GROUP_FRAMES
+) -> Iterator[bytes]:
     """Deflated planes (zlib format) of each of the frames [N], on all cores, a group at a time.
 
-    Gaussians that are drawn nowhere get an opacity of 0, and otherwise what costs least.
+    In groups of one frame rows are sorted. Gaussians that are drawn nowhere get an opacity of 0,
+    and otherwise what costs least.
     """
 
     def compressed(planes: NDArray[np.uint8]) -> bytes:
@@ -102,12 +108,14 @@ def encode_frames(frames: Iterable[Gaussians], ranges: Quantization) -> Iterator
         group: list[NDArray[np.uint8]] = []
         previous: _Levels | None = None
         for frame in frames:
+            if group_frames == 1:
+                frame = spatially_ordered(frame)
             levels = _quantised(frame, ranges, previous)
             group.append(_planes(levels, previous))
-            previous = levels
-            if len(group) == GROUP_FRAMES:
+            previous = levels if len(group) % group_frames else None
+            if len(group) >= GROUP_FRAMES:
                 yield from pool.map(compressed, group)
-                group, previous = [], None
+                group = []
         yield from pool.map(compressed, group)
 
 

@@ -24,6 +24,7 @@ import l4gm
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.framing import measure_framing
+from l4gm.gaussians.order import rows_correspond
 from l4gm.gaussians.sequence_file import read_frames, read_sequence_info
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import FOV_Y_DEGREES
@@ -108,7 +109,9 @@ def write_player(
     notes: list[str] = []
     video = _video_element(input_video, notes)
     ranges = measure_quantization(map(source.frame, range(source.num_frames)))
-    step, texts = _encode_thinned(source, ranges, max_payload_bytes, notes)
+    in_step = rows_correspond(source.num_frames, source.frame)
+    group_frames = GROUP_FRAMES if in_step else 1
+    step, texts = _encode_thinned(source, ranges, group_frames, max_payload_bytes, notes)
     fps = source.fps / step
     for note in notes:
         _log.warning("%s: %s", path, note)
@@ -117,7 +120,7 @@ def write_player(
         "fps": fps,
         "frames": len(texts),
         "gaussians": source.num_gaussians,
-        "groupFrames": GROUP_FRAMES,
+        "groupFrames": group_frames,
         "steps": _camel_case(STEPS),
         "ranges": _camel_case(asdict(ranges)),
         "home": _home_view(source),
@@ -165,13 +168,13 @@ def _open_source(sequence: GaussianSequence | str | os.PathLike[str]) -> _Source
 
 
 def _encode_thinned(
-    source: _Source, ranges: Quantization, max_bytes: int, notes: list[str]
+    source: _Source, ranges: Quantization, group_frames: int, max_bytes: int, notes: list[str]
 ) -> tuple[int, list[str]]:
     """The step between frames that fits, and each taken frame's base64 text."""
     step = 1
     while True:
         taken = range(0, source.num_frames, step)
-        texts = _encode_within(map(source.frame, taken), ranges, max_bytes)
+        texts = _encode_within(map(source.frame, taken), ranges, group_frames, max_bytes)
         if len(texts) == len(taken):
             break
         step = max(step + 1, math.ceil(step * len(taken) / len(texts)))
@@ -180,11 +183,13 @@ def _encode_thinned(
     return step, texts
 
 
-def _encode_within(frames: Iterable[Gaussians], ranges: Quantization, max_bytes: int) -> list[str]:
+def _encode_within(
+    frames: Iterable[Gaussians], ranges: Quantization, group_frames: int, max_bytes: int
+) -> list[str]:
     """Base64 texts of as many frames as fit, and of at least one."""
     texts: list[str] = []
     size = 0
-    for packed in encode_frames(frames, ranges):
+    for packed in encode_frames(frames, ranges, group_frames):
         text = base64.b64encode(packed).decode()
         size += len(text)
         if texts and size > max_bytes:
