@@ -89,9 +89,7 @@ def reconstruct_together(
     chunk_frames: int,
 ) -> list[tuple[Gaussians, ChunkState]]:
     """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
-    filled = chunk_frames
-    if keeps_views(reconstruct):  # such networks take any T
-        filled = max(len(frames) for _, frames in inputs)
+    filled = len(inputs[0][1]) if keeps_views(reconstruct) else chunk_frames
     images = torch.stack([_network_images(*each, chunk_frames, filled) for each in inputs])
     gaussians = run_network(
         reconstruct, images, rig.cameras(), _network_present(inputs), _network_first(inputs)
@@ -110,7 +108,10 @@ def reconstruct_together(
 
 
 def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int, filled: int) -> Tensor:
-    """[filled, 4, 3 or 4, S, S]: the frames, the last repeated, beside the state's other views."""
+    """[filled, 4, 3 or 4, S, S]: the frames, the last repeated, beside the state's other views.
+
+    Networks that keep views take any T, so that nothing is repeated for them.
+    """
     skipped = int(state.continues)
     if not skipped < len(frames) <= chunk_frames:
         raise ValueError(
@@ -241,15 +242,21 @@ def reconstruct_clips(
     """
     if chunk_frames < 1:
         raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    together = len(loops)
+    together, any_length = len(loops), keeps_views(reconstruct)
     waiting = deque(enumerate(loops))
     while waiting:
         group: list[tuple[int, ClipLoop, ChunkInput]] = []
+        held: list[tuple[int, ClipLoop]] = []
         while waiting and len(group) < together:
             index, loop = waiting.popleft()
             wanted = loop.wanted(chunk_frames)
-            if wanted is not None:
-                group.append((index, loop, wanted))
+            if wanted is None:
+                continue
+            if group and any_length and len(wanted[1]) != len(group[0][2][1]):
+                held.append((index, loop))
+                continue
+            group.append((index, loop, wanted))
+        waiting.extendleft(reversed(held))
         if not group:
             return
         try:

