@@ -19,6 +19,7 @@ TINY = SolidConfig(
     blocks=1,
     channels=(16, 16, 8),
     lifted_channels=4,
+    lifted_cells=8,
     num_gaussians=500,
 )
 

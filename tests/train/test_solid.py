@@ -28,6 +28,7 @@ SMALL = SolidConfig(
     blocks=1,
     channels=(8, 8, 8),
     lifted_channels=4,
+    lifted_cells=8,
 )
 
 

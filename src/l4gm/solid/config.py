@@ -24,7 +24,8 @@ class SolidConfig(PlainConfig):
         reach: half the depth of the volume, around the middle of the scene, in world units.
         token_channels, heads, blocks: of the attention, at 1/32 of the image.
         channels: of the decoder, at 1/16, 1/8 and 1/4 of the image.
-        lifted_channels: features of the side views that are lifted into the volume.
+        lifted_channels, lifted_cells: features of the side views that are lifted into the volume,
+            and at how many places along a ray.
         num_gaussians: splats a frame.
 
     Raises:
@@ -33,8 +34,8 @@ class SolidConfig(PlainConfig):
 
     title: ClassVar[str] = "solid model config"
 
-    image_size: int = 256
-    side_size: int = 128
+    image_size: int = 128
+    side_size: int = 64
     depth_cells: int = 64
     color_cells: int = 16
     motion_cells: int = 16
@@ -44,6 +45,7 @@ class SolidConfig(PlainConfig):
     blocks: int = 4
     channels: tuple[int, int, int] = (160, 112, 64)
     lifted_channels: int = 24
+    lifted_cells: int = 32
     num_gaussians: int = 32768
 
     def __post_init__(self) -> None:

@@ -268,7 +268,7 @@ class _Lift(nn.Module):
         count = config.lifted_channels
         self.features = nn.ModuleList(nn.Conv2d(c, count, 1) for c in FEATURE_CHANNELS[1:])
         self.mix = _Conv2dNarrow(count)
-        self.cells = config.image_size // 8  # along a ray, whatever size the images are
+        self.cells = config.lifted_cells
         self.combine = nn.Sequential(nn.Conv2d(count + 2, count, 1), nn.SiLU())
         self.squash = nn.Conv2d(count * self.cells, outputs, 1)
         nn.init.zeros_(self.squash.weight)

@@ -55,12 +55,9 @@ def big_interpolation_preset() -> TrainConfig:
 
 
 def mini_preset() -> TrainConfig:
-    """The bundled network: single moments at half size, then clips too, then full size.
-
-    Some twelve hours of two cores, rendering included.
-    """
-    half = Stage(
-        steps=9000,
+    """The bundled network: single moments first, then clips as well, as LGM and then L4GM."""
+    stills = Stage(
+        steps=6000,
         size_px=128,
         num_frames=4,
         batch_size=4,
@@ -68,10 +65,10 @@ def mini_preset() -> TrainConfig:
         num_clips=12_000,
         still_share=1.0,
     )
-    mixed = replace(half, steps=6000, num_clips=4096, still_share=0.6, warmup_steps=30)
+    mixed = replace(stills, steps=12_000, num_clips=4096, still_share=0.5, warmup_steps=30)
     return TrainConfig(
         model=SolidConfig(),
-        stages=(half, mixed, replace(mixed, steps=8000, size_px=256, learning_rate=1.2e-3)),
+        stages=(stills, mixed),
         precision="bfloat16",
         weight_decay=0.02,
         ema_decay=0.998,
@@ -84,10 +81,7 @@ def tiny_preset() -> TrainConfig:
     model = SolidConfig(
         token_channels=96, heads=3, blocks=2, channels=(64, 48, 32), lifted_channels=12
     )
-    stages = tuple(
-        replace(stage, steps=stage.steps // 12, num_clips=1024, size_px=128)
-        for stage in mini.stages[:2]
-    )
+    stages = tuple(replace(stage, steps=stage.steps // 12, num_clips=1024) for stage in mini.stages)
     return replace(mini, model=model, stages=stages)
 
 

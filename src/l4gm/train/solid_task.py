@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from l4gm.data.clip import ClipRequest, ClipSource
 from l4gm.data.solid_store import CLIPS_PER_CHUNK, SolidStore, chunk_path, write_chunk
-from l4gm.datagen.solid_clips import SolidClips
+from l4gm.datagen.solid_clips import FRONT_PX, SolidClips
 from l4gm.evaluation.renders import evaluate_renders, single_pass, summarize
 from l4gm.solid.config import SolidConfig
 from l4gm.solid.encoder import folded_efficientnet
@@ -192,7 +192,7 @@ class SolidSampler:
             own,
             self._model.depth_cells,
             with_sides,
-            halve=stage.size_px < self._model.image_size,
+            halve=stage.size_px < FRONT_PX,
         )
 
 
