@@ -12,15 +12,15 @@ from torch import Tensor
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
-from l4gm.solid.kernels.splats import hash_cells, place
+from l4gm.solid.kernels.splats import FRONT, hash_cells, place
 from l4gm.solid.surface_colors import Reference, paint
-from l4gm.solid.surface_shape import Elements, frame_elements
+from l4gm.solid.surface_shape import FRONT_SHARE, Elements, frame_elements
 from l4gm.solid.volume import Frustum, Volume
 from l4gm.splat.kernels.workers import available_threads
 
 OPACITY = 0.95
 FRONT_SIGMA = 0.2  # of a pixel
-SKIN_SIGMA = 0.55  # of the distance to the neighbours
+SKIN_SIGMA = 0.58  # of the distance to the neighbours
 FLATNESS = 0.15  # sigma along the normal, of that along the surface
 
 Array = NDArray[np.float32]
@@ -81,7 +81,7 @@ def surface_gaussians(
         if elements is None:
             return _nothing(num_gaussians, lens, pose)
         centres, axes, scales, sources = _lay_out(elements, num_gaussians)
-        rgb = paint(centres, elements, sources, image, colors, motion, lens, reference)
+        rgb = paint(centres, elements, sources, colors, motion, lens, reference)
         return _in_world(centres, axes, scales, rgb, pose)
 
     with ThreadPoolExecutor(min(available_threads(), max(len(frames), 1))) as pool:
@@ -99,10 +99,10 @@ def _check(volume: Volume, frames: Tensor, num_gaussians: int) -> None:
 
 def _lay_out(elements: Elements, total: int) -> tuple[Array, Array, Array, NDArray[np.int64]]:
     """Exactly `total` splats: their centres, axes, scales and elements."""
-    sigmas = elements.spacings * np.where(elements.is_front, FRONT_SIGMA, SKIN_SIGMA)[:, None]
-    counts = _parts(elements, total)
-    for is_front in (False, True):
-        chosen = elements.is_front == is_front
+    front = elements.roles == FRONT
+    sigmas = elements.spacings * np.where(front, FRONT_SIGMA, SKIN_SIGMA)[:, None]
+    counts = _parts(elements.cells, front, total)
+    for chosen in (front, ~front):
         left = np.count_nonzero(counts[chosen]) / max(np.count_nonzero(chosen), 1)
         if 0 < left < 1:  # the others close the gaps
             sigmas[chosen] /= np.sqrt(left)
@@ -116,16 +116,13 @@ def _lay_out(elements: Elements, total: int) -> tuple[Array, Array, Array, NDArr
     return centres, axes, scales, sources
 
 
-def _parts(elements: Elements, total: int) -> NDArray[np.int64]:
+def _parts(cells: NDArray[np.int64], front: NDArray[np.bool_], total: int) -> NDArray[np.int64]:
     """How many splats each element becomes: none, one or several, `total` in all."""
-    front = elements.is_front
     num_front, num_skin = np.count_nonzero(front), np.count_nonzero(~front)
-    counts = np.zeros(len(front), np.int64)
-    for_skin = max(total - num_front, 0) if num_skin else 0
-    if num_skin and num_front > total:
-        for_skin = total // 3
-    counts[~front] = _share_out(for_skin, elements.cells[~front], 0)
-    counts[front] = _share_out(total - for_skin, elements.cells[front], 1)
+    for_skin = total - min(num_front, round(FRONT_SHARE * total)) if num_skin else 0
+    counts = np.empty(len(cells), np.int64)
+    counts[~front] = _share_out(for_skin, cells[~front], 0)
+    counts[front] = _share_out(total - for_skin, cells[front], 1)
     return counts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -13,14 +14,16 @@ from l4gm.geometry.cameras import Cameras
 from l4gm.solid.kernels.field import calm_columns
 from l4gm.solid.kernels.paint import add_image, inner_colors, mix_colors, sample_volume, sharpen
 from l4gm.solid.kernels.sight import level_normals, view_depth
+from l4gm.solid.kernels.splats import FRONT, LINING
 from l4gm.solid.surface_shape import Elements
 from l4gm.solid.volume import Frustum
 
 # Cosines between which an image comes to say all about a point: below, it is smeared.
 OWN_COSINES = np.array([0.15, 0.45])
 VIEW_COSINES = np.array([0.1, 0.5])
-OWN_TOLERANCE = 1.5  # depth cells
-VIEW_TOLERANCE = 2.5
+OWN_TOLERANCE = 0.02  # of the frustum's depth, behind which a point is hidden
+VIEW_TOLERANCE = 0.04
+COLUMN_ROUNDS = 2
 SHARPENING = 0.6  # of the front, against the blur of rendering
 VIEW_PX = 128  # of the depth maps of given views
 
@@ -57,7 +60,8 @@ class Reference:
             )
         self.lens = frustum.lens.numpy()
         raw = np.ascontiguousarray(logits.detach().float().cpu().numpy())
-        self.thickness = (frustum.far - frustum.near) / len(raw)
+        self.depth = frustum.far - frustum.near
+        self.thickness = self.depth / len(raw)
         self.columns = np.empty((*raw.shape[1:], len(raw)), np.float32)
         nowhere = np.zeros(raw.shape[1:], np.float32)  # no outline is known: nothing is lifted
         calm_columns(raw, nowhere, self.columns, np.empty_like(nowhere))
@@ -104,7 +108,7 @@ class Reference:
         for view in self.views:
             add_image(
                 points, normals, view.colors, view.depth, view.camera,
-                VIEW_COSINES, VIEW_TOLERANCE * self.thickness, sums, weights,
+                VIEW_COSINES, VIEW_TOLERANCE * self.depth, sums, weights,
             )  # fmt: skip
 
 
@@ -112,7 +116,6 @@ def paint(
     centres: Array,
     elements: Elements,
     sources: NDArray[np.int64],
-    image: Array,
     colors: Array,
     motion: Array,
     lens: NDArray[np.float64],
@@ -124,36 +127,56 @@ def paint(
         centres: [N, 3].
         elements: what they are parts of.
         sources: [N], which of them.
-        image: [4, S, S] of the frame.
         colors: [3, D, h, w], the predicted ones.
         motion: [3, D, h, w], to where points were at the reference moment.
         lens: [6].
         reference: the given images.
     """
     count = len(centres)
-    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    pixels, roles = elements.pixels, elements.roles[sources]
     inner = np.empty((*pixels.shape[:2], 3), np.float32)
     inner_colors(pixels, inner)
-    normals, is_front = elements.normals[sources], elements.is_front[sources]
-    predicted = _sampled(centres, colors, lens)
     own, own_weights = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
     others, other_weights = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
     camera = np.eye(4)
     camera[3] = lens[:4]
-    thickness = (lens[5] - lens[4]) / 64
     add_image(
-        centres, normals, inner, elements.depth, camera, OWN_COSINES, OWN_TOLERANCE * thickness,
-        own, own_weights,
+        centres, elements.normals[sources], inner, elements.depth, camera,
+        OWN_COSINES, OWN_TOLERANCE * (lens[5] - lens[4]), own, own_weights,
     )  # fmt: skip
+    lining = roles == LINING
+    flat = np.array([*lens[:4], 0.0, 1.0])
+    own[lining] = _sampled(centres[lining], inner.transpose(2, 0, 1)[:, None], flat)
+    front = roles == FRONT
+    sharp = np.empty_like(inner)
+    sharpen(pixels, inner, np.float32(SHARPENING), sharp)
+    own[front] = sharp.reshape(-1, 3)[elements.cells[sources[front]]]
+    own_weights[lining | front] = 1
     if reference is not None and reference.views:
         reference.add(centres + _sampled(centres, motion, lens), others, other_weights)
-    sharp = np.empty_like(elements.pixels)
-    sharpen(elements.pixels, np.float32(SHARPENING), sharp)
-    front = sharp.reshape(-1, 4)[elements.cells[sources[is_front]]]
-    own[is_front], own_weights[is_front] = front[:, :3], 1
     result = np.empty((count, 3), np.float32)
+    predicted = _sampled(centres, _without_background(colors, pixels), lens)
     mix_colors(own, own_weights, others, other_weights, predicted, result)
     return result
+
+
+def _without_background(colors: Array, pixels: Array) -> Array:
+    """Predicted colours [3, D, h, w] whose columns along the outline are those of the next inside.
+
+    Args:
+        colors: [3, D, h, w].
+        pixels: [S, S, 4] of the front.
+    """
+    alpha = torch.from_numpy(pixels[None, None, ..., 3])
+    cover = F.adaptive_avg_pool2d(alpha, colors.shape[2:])
+    known = (F.avg_pool2d(cover, 3, stride=1, padding=1) > 0.98).float()
+    found = torch.from_numpy(colors).transpose(0, 1)
+    for _ in range(COLUMN_ROUNDS):
+        weights = F.avg_pool2d(known, 3, stride=1, padding=1)
+        means = F.avg_pool2d(found * known, 3, stride=1, padding=1) / weights.clamp(min=1e-6)
+        found = torch.where((known == 0) & (weights > 0), means, found)
+        known = (weights > 0).float()
+    return found.transpose(0, 1).numpy()
 
 
 def _sampled(centres: Array, volume: Array, lens: NDArray[np.float64]) -> Array:

@@ -14,7 +14,7 @@ from l4gm.solid.kernels.components import drop_loose_parts
 from l4gm.solid.kernels.field import calm_columns, refine_columns, rim_of_outline
 from l4gm.solid.kernels.front import fill_depth, front_depth, front_normals, smooth_depth
 from l4gm.solid.kernels.skin import count_skin, grow_skin
-from l4gm.solid.kernels.splats import LEAST_COSINE, front_splats, settle_skin
+from l4gm.solid.kernels.splats import DROPPED, FRONT, LEAST_COSINE, front_splats, settle_skin
 
 FINENESS = 2  # lateral cells of the field for each of the network's
 FRONT_SHARE = 0.65  # of all splats, at most, for the front
@@ -35,7 +35,7 @@ class Elements:
         spacings: [M, 2], distance to the neighbours down the slope, as seen from the camera, and
             across it.
         cells: [M], the number of the pixel or cell that each belongs to.
-        is_front: [M], whether it is a pixel of the front.
+        roles: [M], FRONT (a pixel of the front), LINING (of the front) or SKIN (all the rest).
         depth: [S', S'] camera z of the front, 0 where the image shows no object.
         pixels: [S', S', 4] straight RGBA of the front.
     """
@@ -44,7 +44,7 @@ class Elements:
     normals: Array
     spacings: Array
     cells: NDArray[np.int64]
-    is_front: NDArray[np.bool_]
+    roles: NDArray[np.int8]
     depth: Array
     pixels: Array
 
@@ -78,15 +78,16 @@ def frame_elements(
     front_splats(depth, pixels, normals, lens, *front)
     skin = _arrays(count_skin(level, rim))
     grow_skin(level, rim, lens, *skin)
-    keep = np.empty(len(skin[0]), np.bool_)
-    settle_skin(skin[0], skin[1], depth, level, lens, thickness, INSET, keep)
-    joined = [np.concatenate([a, b[keep]]) for a, b in zip(front, skin, strict=True)]
-    is_front = np.arange(len(joined[0])) < len(front[0])
-    return Elements(joined[0], joined[1], joined[2], joined[3], is_front, depth, pixels)
+    roles = np.empty(len(skin[0]), np.int8)
+    settle_skin(skin[0], skin[1], depth, level, lens, thickness, INSET, roles)
+    kept = roles != DROPPED
+    joined = [np.concatenate([a, b[kept]]) for a, b in zip(front, skin, strict=True)]
+    all_roles = np.concatenate([np.full(len(front[0]), FRONT, np.int8), roles[kept]])
+    return Elements(joined[0], joined[1], joined[2], joined[3], all_roles, depth, pixels)
 
 
 def _front_pixels(image: Tensor, budget: int) -> Array:
-    """The image [S', S', 4] at the highest resolution at which its object's pixels are not too many."""
+    """The image [S', S', 4], as large as its object's pixels stay within their share."""
     alpha = image[3:]
     for share in SIZE_LADDER:
         size = max(round(image.shape[1] * share), 1)

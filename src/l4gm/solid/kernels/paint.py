@@ -8,6 +8,7 @@ from l4gm.splat.kernels.jit import kernel
 
 _f32 = np.float32
 _OPAQUE = _f32(0.98)
+EDGE_IMPURITY = _f32(0.25)  # share of the background's colour in that of pixels at the outline
 
 
 @kernel
@@ -49,26 +50,31 @@ def inner_colors(image, inner):
 
 
 @kernel
-def sharpen(image, amount, sharp):
+def sharpen(image, inner, amount, sharp):
     """Move colours away from their neighbours' mean by what rendering will blur them.
+
+    Along the outline, where images mix in the background, colours come in part from `inner`.
 
     Args:
         image: [S, S, 4] straight RGBA; only opaque neighbours count.
+        inner: [S, S, 3] of `inner_colors`.
         amount: of the difference that is added.
-        sharp: out, [S, S, 4] with the same alpha.
+        sharp: out, [S, S, 3].
     """
     size = image.shape[0]
     for y in range(size):
         for x in range(size):
-            sharp[y, x] = image[y, x]
+            sharp[y, x] = image[y, x, :3]
             if image[y, x, 3] <= _f32(0.5):
                 continue
+            least = _f32(1)
             total = _f32(0)
             red, green, blue = _f32(0), _f32(0), _f32(0)
             for j in range(max(y - 1, 0), min(y + 2, size)):
                 for i in range(max(x - 1, 0), min(x + 2, size)):
                     weight = _f32(1) if j == y or i == x else _f32(0.25)
                     weight *= image[j, i, 3] if j != y or i != x else _f32(0)
+                    least = min(least, image[j, i, 3])
                     total += weight
                     red += weight * image[j, i, 0]
                     green += weight * image[j, i, 1]
@@ -78,8 +84,10 @@ def sharpen(image, amount, sharp):
             sharp[y, x, 0] += share * (image[y, x, 0] - red / total)
             sharp[y, x, 1] += share * (image[y, x, 1] - green / total)
             sharp[y, x, 2] += share * (image[y, x, 2] - blue / total)
+            pure = _f32(1) - EDGE_IMPURITY * (_f32(1) - least)
             for k in range(3):
-                sharp[y, x, k] = min(max(sharp[y, x, k], _f32(0)), _f32(1))
+                value = pure * sharp[y, x, k] + (_f32(1) - pure) * inner[y, x, k]
+                sharp[y, x, k] = min(max(value, _f32(0)), _f32(1))
 
 
 @kernel
@@ -126,7 +134,7 @@ def add_image(points, normals, image, depth, camera, cosines, tolerance, sums, w
         depth: [R, R] camera z of what the image shows, 0 where that is nothing.
         camera: [4, 4]: rows 0..2 take points to the camera's axes; row 3 is fx, fy, cx, cy.
         cosines: two, between which the weight rises from 0 to 1.
-        tolerance: how far behind the depth map a point may lie.
+        tolerance: how far behind the depth map a point may lie; at twice that it is hidden.
         sums: [N, 3], added to.
         weights: [N], added to.
     """
@@ -139,7 +147,8 @@ def add_image(points, normals, image, depth, camera, cosines, tolerance, sums, w
         if pz <= 1e-3:
             continue
         u, v = px / pz * camera[3, 0] + camera[3, 2], py / pz * camera[3, 1] + camera[3, 3]
-        if u < 0 or v < 0 or u >= 1 or v >= 1 or pz > _farthest(depth, u, v) + tolerance:
+        behind = pz - _farthest(depth, u, v)
+        if u < 0 or v < 0 or u >= 1 or v >= 1 or behind > 2 * tolerance:
             continue
         cosine = 0.0
         for k in range(3):
@@ -148,7 +157,7 @@ def add_image(points, normals, image, depth, camera, cosines, tolerance, sums, w
                 turned += camera[k, j] * normals[i, j]
             cosine -= turned * (px if k == 0 else py if k == 1 else pz)
         cosine /= np.sqrt(px * px + py * py + pz * pz)
-        weight = _ramp(cosine, cosines[0], cosines[1])
+        weight = _ramp(cosine, cosines[0], cosines[1]) * (1 - _ramp(behind / tolerance, 1, 2))
         if weight > 0:
             _sample(image, u, v, color)
             weights[i] += weight

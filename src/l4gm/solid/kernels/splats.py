@@ -6,8 +6,11 @@ import numpy as np
 
 from l4gm.splat.kernels.jit import kernel
 
+DROPPED, SKIN, LINING, FRONT = range(4)  # what an element of the surface is
+
 LEAST_COSINE = np.float32(0.3)  # front pixels stretch to cover slopes this much turned away
 LINING_MARGIN_PX = 3  # no lining so near to an edge of the front
+LINING_DEPTH = np.float32(0.5)  # behind the front, of a depth cell
 LINING_REACH_PX = 2  # about the radius of a splat of the lining
 EDGE_SHIFT_PX = np.float32(0.35)
 EDGE_SLOPE = np.float32(0.5)  # pixels more for a pixel that is hardly covered
@@ -74,7 +77,7 @@ def _inwards(pixels, y, x):
 
 
 @kernel
-def settle_skin(points, normals, depth, level, lens, tolerance, inset, keep):
+def settle_skin(points, normals, depth, level, lens, tolerance, inset, roles):
     """Fit the skin to the front: which of its splats stay, and where.
 
     Splats that show what the front does stay only as its lining, some way behind it, so that the
@@ -90,7 +93,7 @@ def settle_skin(points, normals, depth, level, lens, tolerance, inset, keep):
         lens: [6].
         tolerance: depth difference up to which both are one surface.
         inset: how far all are moved inwards, because splats reach out of the surface they lie on.
-        keep: out, [N] bool.
+        roles: out, [N]: SKIN, LINING or DROPPED.
     """
     size = depth.shape[0]
     fx, fy, cx, cy = lens[0], lens[1], lens[2], lens[3]
@@ -102,22 +105,23 @@ def settle_skin(points, normals, depth, level, lens, tolerance, inset, keep):
         column = min(max(int((x / z * fx + cx) * size), 0), size - 1)
         row = min(max(int((y / z * fy + cy) * size), 0), size - 1)
         front = depth[row, column]
-        keep[i] = True
+        roles[i] = SKIN
         if front == 0 or z >= front + tolerance:
             continue
         length = np.sqrt(x * x + y * y + z * z)
         cosine = -(normals[i, 0] * x + normals[i, 1] * y + normals[i, 2] * z) / length
-        behind = np.float32(0.5) * tolerance
+        behind = LINING_DEPTH * tolerance
         if cosine > LEAST_COSINE:
             # Splats are sorted by their centres: on a slope the lining lies deeper.
             slope = np.sqrt(1 - min(cosine * cosine, 1)) / cosine
             behind += LINING_REACH_PX * z / (fx * size) * slope
             deep = (front + np.float32(1.5) * behind - lens[4]) / thickness - 0.5
-            keep[i] = _is_solid(level, row / size, column / size, deep) and _is_inner(
-                depth, row, column, front + np.float32(3) * tolerance
-            )
+            solid = _is_solid(level, row / size, column / size, deep)
+            inner = _is_inner(depth, row, column, front + np.float32(3) * tolerance)
+            roles[i] = LINING if solid and inner else DROPPED
+            z = np.float32(0)
         if z < front + behind:
-            scale = (front + behind) / z
+            scale = (front + behind) / points[i, 2]
             for k in range(3):
                 points[i, k] *= scale
 
