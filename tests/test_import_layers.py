@@ -31,9 +31,9 @@ LAYERS = (
 )
 RANK = {part: rank for rank, row in enumerate(LAYERS) for part in row}
 
-# Exceptions on one row, each one way only: the trainer scores its own validation clips, and shows
+# Exceptions on one row, each one way only: the trainer renders and scores its own clips, and shows
 # the interpolation network what the pipeline will show it.
-SIDEWAYS = {("train", "evaluation"), ("train", "pipeline")}
+SIDEWAYS = {("train", "evaluation"), ("train", "pipeline"), ("train", "datagen")}
 
 # The one exception upwards: what loads weights by name knows every network.
 UPWARDS = {("l4gm.model.sources", "l4gm.solid.model")}
@@ -42,15 +42,15 @@ UPWARDS = {("l4gm.model.sources", "l4gm.solid.model")}
 HEAVY = {
     "accelerate": {"l4gm.train.processes"},
     "tensorboard": {"l4gm.train.records"},
-    "av": {"l4gm.media.video"},
+    "av": {"l4gm.media.decoding", "l4gm.media.video"},
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},
-    "cv2": {"l4gm.datagen.motion"},
+    "cv2": {"l4gm.media.flow", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd"},
     "gradio": {"l4gm.cli.app_page"},
-    "rembg": {"l4gm.media.segmenter"},
+    "onnxruntime": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
     "transformers": {"l4gm.multiview.imagedream_parts"},

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from l4gm.gaussians.sequence_file import read_sequence
 from l4gm.media.video import write_video
 from l4gm.model.weights import CONFIG_KEY, read_header
 
@@ -112,8 +113,7 @@ def test_one_frame_gives_a_still_object(
     out = tmp_path / "out"
     common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu")
     assert run("reconstruct", video, "-o", out, *common).code == 0
-    assert (out / "frame_0000.ply").exists()
-    assert not (out / "frame_0001.ply").exists()
+    assert len(read_sequence(out / "sequence.safetensors")) == 1
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_ten_thousand_frames_are_cut_with_a_warning(
     outcome = run("reconstruct", video, "-o", out, "--max-frames", "4", *common)
     assert outcome.code == 0
     assert "only the first 4 of about 10000 frames" in outcome.err
-    assert len(list(out.glob("frame_*.ply"))) == 4
+    assert len(read_sequence(out / "sequence.safetensors")) == 4
 
 
 def damaged(folder: Path, good: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:

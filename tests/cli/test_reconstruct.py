@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from PIL import Image
 from l4gm.files import load
 from l4gm.gaussians.ply import read_ply
 from l4gm.gaussians.sequence_file import read_sequence
-from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.visible import without_invisible
 from l4gm.media.video import probe_video, read_frames
 from l4gm.model.weights import file_sha256
 
@@ -47,12 +49,10 @@ def result(tmp_path_factory: pytest.TempPathFactory, video: Path, video_model: P
 
 def test_folder_holds_what_is_promised(result: Path) -> None:
     assert files_in(result) == [
-        *(f"frame_{index:04d}.ply" for index in range(9)),
         "index.html",
         "input.mp4",
         "orbit.mp4",
         "report.json",
-        "sequence.json",
         "sequence.safetensors",
     ]
     assert files_in(result.parent) == ["disc"]
@@ -65,12 +65,25 @@ def test_all_forms_hold_the_same_object(result: Path) -> None:
     loaded = load(result)
     assert isinstance(loaded, GaussianSequence)
     assert loaded.fps == 12.0
+
+
+def test_frames_as_ply_are_asked_for(
+    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+) -> None:
+    """In a folder that holds nothing else, and of what is visible."""
+    out = tmp_path / "out"
+    outcome = run("reconstruct", video, "-o", out, "--model", model_folder, *SMALL, "--ply")
+    assert outcome.code == 0
+    assert re.search(r"sequence\.safetensors [\d.]+ MB.* ply [\d.]+ [kM]B\)", outcome.out)
+    assert files_in(out / "ply") == [f"frame_{index:04d}.ply" for index in range(9)]
+    frames, sequence = load(out / "ply"), read_sequence(out / "sequence.safetensors")
+    assert isinstance(frames, GaussianSequence)
+    assert frames.fps == 12.0
     for index in (0, 8):
-        frame = read_ply(result / f"frame_{index:04d}.ply")
-        torch.testing.assert_close(frame.means, sequence.gaussians[index].means)
-        torch.testing.assert_close(
-            frame.opacities, sequence.gaussians[index].opacities, atol=1e-5, rtol=1e-4
-        )
+        expected = without_invisible(sequence.gaussians[index])
+        frame = read_ply(out / "ply" / f"frame_{index:04d}.ply")
+        torch.testing.assert_close(frame.means, expected.means)
+        torch.testing.assert_close(frame.opacities, expected.opacities, atol=1e-5, rtol=1e-4)
 
 
 def test_videos_play_in_time(result: Path) -> None:
@@ -130,7 +143,6 @@ def test_existing_results_are_replaced_only_when_told(
     report = json.loads((result / "report.json").read_text())
     assert report["result"]["num_frames"] == 2
     assert len(report["warnings"]) == 1
-    assert not (result / "frame_0002.ply").exists()
     assert files_in(result.parent) == ["disc"]
 
 
@@ -225,15 +237,16 @@ def interpolating_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def cut_off_after(monkeypatch: pytest.MonkeyPatch, frames: int, error: BaseException) -> None:
     """Writing the frame of this number fails, as a disk or a person may have it."""
-    from l4gm.cli import reconstruction
-    from l4gm.gaussians.ply import write_ply
+    from l4gm.gaussians.sequence_file import SequenceWriter
 
-    def failing(path: Path, *args: object, **options: object) -> None:
-        if path.name == f"frame_{frames:04d}.ply":
+    append = SequenceWriter.append
+
+    def failing(self: SequenceWriter, gaussians: Gaussians) -> None:
+        if self.frames_written <= frames < self.frames_written + gaussians.shape[0]:
             raise error
-        write_ply(path, *args, **options)  # type: ignore[arg-type]
+        append(self, gaussians)
 
-    monkeypatch.setattr(reconstruction, "write_ply", failing)
+    monkeypatch.setattr(SequenceWriter, "append", failing)
 
 
 @pytest.mark.parametrize("stop", [3, 9, 21])
@@ -328,7 +341,7 @@ def test_too_little_room_is_told_after_the_first_chunk(
     usage = reconstruction.shutil.disk_usage(tmp_path)._replace(free=5 * 2 * 1024 * 14 * 4 - 1)
     monkeypatch.setattr(reconstruction.shutil, "disk_usage", lambda path: usage)
     common = ("reconstruct", video, "-o", tmp_path / "out", "--model", video_model, *CHUNKED)
-    outcome = run(*common)
+    outcome = run(*common, "--ply")
     assert outcome.code == 1
     assert "GB are free; make room" in outcome.err.splitlines()[-1]
     assert files_in(tmp_path) == []
@@ -372,7 +385,7 @@ def test_killed_run_leaves_nothing_under_the_name_and_resumes_with_the_same_byte
     make_video: MakeVideo,
     number: signal.Signals,
 ) -> None:
-    """Killed as soon as a second chunk is being written."""
+    """Killed as soon as a first chunk is noted."""
     video = make_video(tmp_path / "long.mp4", 60)
     options = [str(video), "--model", str(model_folder), *CHUNKED]
     options += ["--views", str(views_folder), "--no-align"]
@@ -386,7 +399,7 @@ def test_killed_run_leaves_nothing_under_the_name_and_resumes_with_the_same_byte
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 240  # the first run on a machine compiles the kernels
-    while not (tmp_path / ".out.unfinished" / "frame_0005.ply").exists():
+    while not (tmp_path / ".out.unfinished" / "unfinished.safetensors").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -32,7 +32,7 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
         "--pictures", tmp_path / "pictures", "--device", "cpu",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "| procedural | views given | 1 |" in outcome.out
+    assert "| procedural | views given | 1 clip |" in outcome.out
     assert "video only" not in outcome.out
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert names == ["procedural_000_views_given.png"]

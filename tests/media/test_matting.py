@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from l4gm.errors import InputError
-from l4gm.media.matting import AlphaChannel, Opaque, UniformKey, choose_matting, keep_as_is
+from l4gm.media.matting import AlphaChannel, Opaque, choose_matting, keep_as_is
+from l4gm.media.plain_key import PlainKey
 from l4gm.media.video import read_frames, write_video
 
 SIDE = 192
@@ -73,8 +74,8 @@ def test_key_is_close_to_the_true_alpha(
 ) -> None:
     shifts = [0.0, 1.3, 2.6, 3.9]
     frames = encoded(tmp_path, [on(background, shift) for shift in shifts], quality)
-    method = choose_matting(frames, "clip")
-    assert isinstance(method, UniformKey)
+    method = choose_matting(frames, "clip").method
+    assert isinstance(method, PlainKey)
     assert np.abs(np.subtract(method.color, background)).max() < 3
     for frame, shift in zip(frames, shifts, strict=True):
         color, alpha = scene(shift)
@@ -91,7 +92,7 @@ def test_key_is_close_to_the_true_alpha(
 
 def test_a_clip_on_pure_white_comes_out_unchanged() -> None:
     frame = on((255, 255, 255))
-    method = choose_matting([frame], "clip")
+    method = choose_matting([frame], "clip").method
     out = method.matte(frame).over(1.0)
     assert float((out - frame.permute(2, 0, 1).float() / 255).abs().max()) < 2 / 255
 
@@ -99,14 +100,14 @@ def test_a_clip_on_pure_white_comes_out_unchanged() -> None:
 @pytest.mark.parametrize("background", [(255, 255, 255), (243, 243, 243)])
 def test_white_inside_stays_object(tmp_path: Path, background: tuple[int, int, int]) -> None:
     frames = encoded(tmp_path, [on(background)] * 4)
-    alpha = choose_matting(frames, "clip").matte(frames[2]).alpha[0]
+    alpha = choose_matting(frames, "clip").method.matte(frames[2]).alpha[0]
     for center in (80, 112):
         assert float(alpha[92:108, center - 8 : center + 8].min()) == 1
 
 
 def test_pale_object_on_white_is_kept(tmp_path: Path) -> None:
     frames = encoded(tmp_path, [on((255, 255, 255), pale=True)] * 4, quality=18)
-    alpha = choose_matting(frames, "clip").matte(frames[2]).alpha
+    alpha = choose_matting(frames, "clip").method.matte(frames[2]).alpha
     assert float((alpha - scene()[1]).abs().mean()) < 0.015
 
 
@@ -122,7 +123,7 @@ def ring(background: tuple[int, int, int]) -> Tensor:
 def test_hole_is_background_on_green_but_object_on_white() -> None:
     for background, expected in (((40, 200, 60), 0.0), ((255, 255, 255), 1.0)):
         frame = ring(background)
-        alpha = choose_matting([frame], "clip").matte(frame).alpha
+        alpha = choose_matting([frame], "clip").method.matte(frame).alpha
         assert float(alpha[0, SIDE // 2, SIDE // 2]) == expected
 
 
@@ -133,7 +134,7 @@ def test_still_object_in_noise_has_a_steady_alpha() -> None:
         (clean + 3 * torch.randn(clean.shape, generator=generator)).clamp(0, 255).to(torch.uint8)
         for _ in range(12)
     ]
-    method = choose_matting(noisy[:4], "clip")
+    method = choose_matting(noisy[:4], "clip").method
     alphas = torch.stack([method.matte(frame).alpha for frame in noisy])
     true = scene()[1]
     assert float((alphas - true).abs().mean()) < 0.006
@@ -147,7 +148,7 @@ def test_specks_are_removed_and_a_small_distinct_part_stays() -> None:
     frame = on((255, 255, 255))
     frame[10:12, 10:12] = 235  # compression noise
     frame[30:36, 150:156] = torch.tensor([30, 30, 200], dtype=torch.uint8)  # a satellite
-    alpha = choose_matting([frame], "clip").matte(frame).alpha[0]
+    alpha = choose_matting([frame], "clip").method.matte(frame).alpha[0]
     assert float(alpha[:20, :20].max()) == 0
     assert float(alpha[31:35, 151:155].min()) == 1
 
@@ -156,7 +157,7 @@ def test_object_that_touches_two_sides() -> None:
     frame = on((255, 255, 255))
     frame[60:, :30] = torch.tensor([90, 60, 30], dtype=torch.uint8)
     frame[160:, :80] = torch.tensor([90, 60, 30], dtype=torch.uint8)
-    method = choose_matting([frame], "clip")
+    method = choose_matting([frame], "clip").method
     alpha = method.matte(frame).alpha[0]
     assert float(alpha[64:, :26].min()) == 1
     assert float(alpha[0, -1]) == 0
@@ -166,7 +167,7 @@ def test_own_alpha_is_used_as_it_is() -> None:
     color, alpha = scene()
     straight = torch.cat([color / alpha.clamp_min(1e-6), alpha]).clamp(0, 1)
     frame = straight.mul(255).round().to(torch.uint8).permute(1, 2, 0)
-    method = choose_matting([frame], "clip")
+    method = choose_matting([frame], "clip").method
     assert isinstance(method, AlphaChannel)
     matte = method.matte(frame)
     torch.testing.assert_close(matte.alpha, alpha, atol=2e-3, rtol=0)
@@ -175,8 +176,8 @@ def test_own_alpha_is_used_as_it_is() -> None:
 
 def test_an_opaque_alpha_channel_is_not_one() -> None:
     frame = torch.cat([on((255, 255, 255)), torch.full((SIDE, SIDE, 1), 255, dtype=torch.uint8)], 2)
-    method = choose_matting([frame], "clip")
-    assert isinstance(method, UniformKey)
+    method = choose_matting([frame], "clip").method
+    assert isinstance(method, PlainKey)
     assert float((method.matte(frame).alpha - scene()[1]).abs().mean()) < 0.006
 
 
@@ -191,7 +192,7 @@ def clutter(seed: int = 0) -> Tensor:
 def test_a_cluttered_still_picture_is_refused_with_a_way_out() -> None:
     frame = clutter().mul(255).to(torch.uint8).permute(1, 2, 0)
     with pytest.raises(InputError, match=r"street\.mp4.*l4gm\[matting\].*--no-matting") as caught:
-        choose_matting([frame] * 5, "street.mp4")
+        choose_matting([frame] * 5, "street.mp4").method
     assert "\n" not in str(caught.value)
 
 
@@ -205,7 +206,7 @@ def test_keep_as_is() -> None:
 @pytest.mark.parametrize("background", GREYS + COLORS)
 def test_coarse_mask_agrees_with_the_matte(background: tuple[int, int, int]) -> None:
     frame = on(background)
-    method = choose_matting([frame], "clip")
+    method = choose_matting([frame], "clip").method
     mask = torch.from_numpy(method.mask(frame))
     assert float((mask.float() - scene()[1][0]).abs().mean()) < 0.02
     assert not ((method.matte(frame).alpha[0] > 0) & ~mask).any()

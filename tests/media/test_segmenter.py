@@ -78,7 +78,7 @@ def test_the_best_weights_that_are_there_are_used_and_held_still(
     for name in ("u2netp", "isnet-general-use"):
         (tmp_path / f"{name}.onnx").touch()
     frames = [still_life()] * 15
-    method = choose_matting(frames, "clip")
+    method = choose_matting(frames, "clip").method
     assert isinstance(method, SegmentedFrames)
     assert rembg == ["isnet-general-use"]
     alphas = torch.stack([method.matte(frame).alpha for frame in frames])
@@ -91,7 +91,7 @@ def test_the_best_weights_that_are_there_are_used_and_held_still(
 
 def test_what_moves_gets_the_networks_word(rembg: list[str], tmp_path: Path) -> None:
     (tmp_path / "u2net.onnx").touch()
-    method = choose_matting([still_life()] * 9, "clip")
+    method = choose_matting([still_life()] * 9, "clip").method
     moved = still_life()
     moved[4:16, 44:60] = torch.tensor([220, 30, 30], dtype=torch.uint8)
     matte = method.matte(moved[:32, 32:], Window(0.5, 0.0, 1.0, 0.5))

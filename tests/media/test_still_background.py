@@ -80,7 +80,7 @@ def filmed(folder: Path, shape: Shape, seed: int) -> tuple[list[Tensor], Tensor]
 @pytest.mark.parametrize(("shape", "seed"), [(wandering, 0), (wandering, 2), (turning, 1)])
 def test_silhouettes_are_right_and_steady(tmp_path: Path, shape: Shape, seed: int) -> None:
     frames, true = filmed(tmp_path, shape, seed)
-    method = choose_matting(frames, "clip")
+    method = choose_matting(frames, "clip").method
     assert isinstance(method, StillBackground)
     mattes = [method.matte(frame) for frame in frames]
     alphas = torch.stack([matte.alpha for matte in mattes])

@@ -133,15 +133,37 @@ def test_object_is_centred_and_gets_its_share(
 
 
 def test_one_crop_serves_the_whole_clip() -> None:
-    boxes = [(10, 40, 40, 70), (60, 40, 90, 70), (110, 40, 140, 70)]
+    boxes = [(40, 40, 70, 70), (50, 40, 80, 70), (60, 40, 90, 70)]
     frames = torch.stack([picture(box, width=160, height=90) for box in boxes])
     video = prepare_video(frames, size=130)
     found = [box_of(frame) for frame in video.frames()]
-    scale = 130 * OBJECT_SHARE / (140 - 10)  # of the union of all boxes
+    scale = 130 * OBJECT_SHARE / (90 - 40)  # of the union of all boxes
     for index in range(3):
         assert found[index][2] - found[index][0] == pytest.approx(30 * scale, abs=2)
-        assert found[index][0] - found[0][0] == pytest.approx(50 * index * scale, abs=2)
+        assert found[index][0] - found[0][0] == pytest.approx(10 * index * scale, abs=2)
     assert found[0][0] + found[2][2] == pytest.approx(130, abs=2)
+    assert video.motion is None
+
+
+def test_an_object_that_crosses_the_frame_is_followed() -> None:
+    lefts = [10 + 12 * index for index in range(24)]
+    frames = torch.stack(
+        [picture((left, 40, left + 30, 76), width=360, height=120) for left in lefts]
+    )
+    video = prepare_video(frames, size=100)
+    for frame in video.frames():
+        left, top, right, bottom = box_of(frame)
+        assert bottom - top == pytest.approx(100 * OBJECT_SHARE, abs=3)  # it keeps its size
+        assert left + right == pytest.approx(100, abs=3)  # and its place
+        assert top + bottom == pytest.approx(100, abs=3)
+    assert video.motion is not None
+    assert len(video.report["motion"]) == 24
+    # One step of 12 px, where 36 px are 0.73 of the picture that shows 1.37 units of the world.
+    step = 12 / 36 * OBJECT_SHARE * 1.3703
+    torch.testing.assert_close(
+        video.motion[1:, 0] - video.motion[:-1, 0], torch.full((23,), step), atol=0.01, rtol=0
+    )
+    assert float(video.motion[:, 1].abs().max()) < 0.01
 
 
 def test_large_frames_are_shrunk_on_the_way() -> None:
@@ -246,10 +268,59 @@ def test_object_that_leaves_the_frame_is_told(caplog: pytest.LogCaptureFixture) 
     assert float(list(video.frames())[2].min()) == 1
 
 
-def test_another_shot_is_refused() -> None:
-    frames = torch.stack([*moving(20), *[picture(None, background=GREEN)] * 40])
-    with pytest.raises(InputError, match="40 of 60 frames are not on the background"):
-        prepare_video(frames)
+@pytest.fixture
+def two_shots() -> Tensor:
+    """8 frames on white, then 16 on green of another object."""
+    second = [picture((40, 50 + index, 90, 90 + index), background=GREEN) for index in range(16)]
+    return torch.stack([*moving(8), *second])
+
+
+def test_of_several_shots_the_longest_is_used(
+    two_shots: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        video = prepare_video(two_shots, size=32)
+    assert video.num_frames == 16
+    assert "2 shots: the longest, number 2, is used (frames 8 to 23 of 24)" in caplog.text
+    assert "--shot N" in video.report["notes"][0]
+
+
+def test_a_shot_can_be_chosen(two_shots: Tensor) -> None:
+    video = prepare_video(two_shots, size=64, shot=1)
+    assert video.num_frames == 8
+    assert box_of(video.first_frame)[0] == pytest.approx(15, abs=1)
+    assert prepare_video(two_shots, size=32, shot=2, max_frames=5).num_frames == 5
+    with pytest.raises(InputError, match="shot 3 of 2; expected 1 to 2"):
+        prepare_video(two_shots, shot=3)
+
+
+@pytest.mark.parametrize("level", [0, 255])
+def test_fades_are_left_out(level: int) -> None:
+    shares = [0, 0.25, 0.5, 0.75] + [1] * 20 + [0.6, 0.3, 0]
+    frames = torch.stack(
+        [
+            (frame.float() * share + level * (1 - share)).round().to(torch.uint8)
+            for share, frame in zip(shares, moving(len(shares)), strict=True)
+        ]
+    )
+    video = prepare_video(frames, size=32)
+    assert 18 <= video.num_frames <= 20
+    assert f"{len(shares) - video.num_frames} frames of a fade" in video.report["notes"][0]
+
+
+def test_an_object_that_grows_on_white_does_not_fade() -> None:
+    frames = torch.stack([picture((60 - k, 60 - k, 64 + k, 64 + k)) for k in range(1, 30)])
+    assert prepare_video(frames, size=32).num_frames == 29
+
+
+@pytest.mark.parametrize("rate", [8.0, 10.0, 24.0, 25 / 3])
+def test_a_rate_can_be_asked_for(rate: float) -> None:
+    video = prepare_video(torch.stack(moving(16)), fps=12, rate=rate, size=64)
+    assert video.fps == rate
+    assert video.num_frames / rate == pytest.approx(16 / 12, abs=1 / rate)
+    for index, frame in enumerate(video.frames()):
+        shown = (2 * box_of(frame)[0] - 30) % 16
+        assert abs(shown - index / rate * 12) <= 1.6
 
 
 def test_cut_off_video_is_the_same_in_both_passes(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ class Laboratory:
         if variant.start is None:
             return None
         torch.manual_seed(seed)
-        fresh = L4GM(config.model).state_dict()
+        fresh = L4GM(config.paper_model).state_dict()
         return fresh | load_model(self.weights(variant.start, seed)).state_dict()
 
     @torch.inference_mode()

@@ -60,8 +60,8 @@ def time_stage(
     sampler = ReconstructionTask(config, ProceduralClips()).sampler(stage_index)
     processes = Alone(device)
     torch.manual_seed(0)
-    model = L4GM(config.model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = L4GM(config.model).to(device)
+    model = L4GM(config.paper_model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = L4GM(config.paper_model).to(device)
     optimizer = make_optimizer(model, config)
     for group in optimizer.param_groups:
         group["lr"] = stage.learning_rate / 100  # how far the weights move does not matter

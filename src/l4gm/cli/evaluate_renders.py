@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from l4gm.cli.progress import Progress
     from l4gm.data.clip import Clip
-    from l4gm.evaluation.renders import ClipScore, Reconstruct
+    from l4gm.evaluation.renders import Reconstruct
+    from l4gm.evaluation.scores import ClipScore
 
 EXAMPLES = """
 l4gm evaluate renders                                   # the bundled model
@@ -44,7 +45,7 @@ class Options(CommonOptions):
     frames: int = 8
     """Frames of each clip, at 8 a second."""
     size: int = 256
-    """Width and height of the pictures, given and compared."""
+    """Width and height of the images, given and compared."""
     network_alone: tyro.conf.FlagCreatePairsOff[bool] = False
     """One forward pass of the network a chunk, without first guess and hand-over of views."""
     pictures: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -52,7 +53,7 @@ class Options(CommonOptions):
     seed: int = 0
     """Seed of the objects; none is among those of training, whatever the seed."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print JSON with every clip's score instead of a table."""
+    """Print JSON with every measure of every clip instead of a table."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -67,7 +68,8 @@ def run(options: Options) -> None:
     from l4gm.cli.sources import clip_sources
     from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.judges import load_judges
-    from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
+    from l4gm.evaluation.renders import evaluate_renders
+    from l4gm.evaluation.tables import markdown_table
     from l4gm.pipeline.device import find_device
 
     sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
@@ -91,14 +93,16 @@ def run(options: Options) -> None:
                 num_clips=options.clips,
                 settings=settings,
                 judges=judges,
+                surfaces=True,
                 on_clip=seen,
             )
     if options.json:
         print(json.dumps({name: [asdict(s) for s in rows] for name, rows in scores.items()}))
         return
-    print(markdown_table({name: summarize(rows) for name, rows in scores.items()}))
-    if "lpips_vgg" in judges.skipped:
-        print(f"\nLPIPS skipped: {judges.skipped['lpips_vgg']}")
+    print(markdown_table(scores, request))
+    for metric, name in {"st_lpips": "ST-LPIPS", "lpips_vgg": "LPIPS"}.items():
+        if metric in judges.skipped:
+            print(f"\n{name} skipped: {judges.skipped[metric]}")
 
 
 def reconstruction_of(

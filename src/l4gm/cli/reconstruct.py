@@ -60,6 +60,8 @@ class Options(CommonOptions):
     """The video's frames per second, where it says none or a wrong one."""
     chunk_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Frames of one forward pass; by default what the model was made for."""
+    ply: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also write every frame as PLY, into the folder ply."""
     orbit_size: int = 512
     """Width and height of orbit.mp4 in pixels."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"

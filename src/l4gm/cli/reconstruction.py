@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from l4gm import __version__
-from l4gm.cli.assets import SEQUENCE_NAME, open_asset
+from l4gm.cli.assets import SEQUENCE_NAME, Asset, open_asset
 from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.identity import difference, path_sha256
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
-from l4gm.cli.usage import CommandError
+from l4gm.cli.usage import CommandError, size_text
 from l4gm.cli.view_sources import load_generator
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import SequenceWriter, read_sequence_info
 from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.visible import without_invisible
 from l4gm.media.video import probe_video, write_video
 from l4gm.model.protocol import works_from_video_alone
 from l4gm.model.sources import resolve_weights
@@ -51,6 +52,7 @@ logger = logging.getLogger(__name__)
 INPUT_NAME = "input.mp4"  # the prepared frames, as the network saw them
 ORBIT_NAME = "orbit.mp4"
 PAGE_NAME = "index.html"
+PLY_NAME = "ply"  # the folder of frames
 TAPE_NAME = "frames.raw"
 # Options that do not change what is written.
 _IMMATERIAL = {"out", "overwrite", "resume", "debug", "verbose"}
@@ -149,7 +151,7 @@ def reconstruct_into(out: Path, video: Path, engine: Engine, progress: Progress)
         job = Reconstruction(engine, video, run, identity, warnings, progress)
         with _tell_how_to_go_on(out, run):
             job.run()
-    return job.summary()
+    return job.summary(out)
 
 
 class Reconstruction:
@@ -158,8 +160,8 @@ class Reconstruction:
     Args:
         engine: the networks and the command line.
         video: what to reconstruct.
-        run: where to write; gets frame_0000.ply ..., sequence.json, sequence.safetensors,
-            input.mp4, orbit.mp4, index.html and report.json.
+        run: where to write; gets sequence.safetensors, input.mp4, orbit.mp4, index.html,
+            report.json, and where that is asked for the frames as ply/frame_0000.ply ...
         identity: what decides the result's bytes.
         warnings: for the report; grows while the run goes on.
         progress: called with (stage, done, total).
@@ -279,12 +281,6 @@ class Reconstruction:
                 self._write_piece(writer, piece)
                 if stream.position is not None:
                     self._note(stream)
-        write_index(
-            self._folder,
-            num_frames=stream.num_frames,
-            num_gaussians=num_gaussians,
-            fps=stream.fps,
-        )
         self._found["result"] = {
             "num_frames": stream.num_frames,
             "num_gaussians": num_gaussians,
@@ -295,12 +291,11 @@ class Reconstruction:
         gaussians = piece.gaussians.to("cpu")
         with self._timed("write"):
             start = writer.frames_written
-            for frame in range(len(piece)):
-                path = self._folder / frame_name(start + frame)
-                write_ply(path, gaussians[frame], prune=False)
             writer.append(gaussians)
             if start == 0:
-                frame_bytes = writer.path.stat().st_size // writer.num_frames + path.stat().st_size
+                # As PLY a frame is as large again at most.
+                copies = 2 if self._options.ply else 1
+                frame_bytes = copies * (writer.path.stat().st_size // writer.num_frames)
                 self._check_room(frame_bytes * (writer.num_frames - len(piece)))
 
     def _check_room(self, needed_bytes: int) -> None:
@@ -332,6 +327,9 @@ class Reconstruction:
         """
         video, orbit = self._folder / INPUT_NAME, self._folder / ORBIT_NAME
         asset = open_asset(self._folder)
+        if self._options.ply:
+            with self._timed("ply"):
+                self._write_ply(asset)
         shot = Shot(size=self._options.orbit_size, elevation=self._options.elevation)
         with self._timed("input video"):
             if not video.exists():
@@ -355,6 +353,14 @@ class Reconstruction:
             )
             self._progress("page", 1, 1)
         self._found["page"] = asdict(page)
+
+    def _write_ply(self, asset: Asset) -> None:
+        """Every frame as a PLY of its visible Gaussians, in a folder that holds nothing else."""
+        folder = self._folder / PLY_NAME
+        for index in range(asset.num_frames):
+            frame = without_invisible(asset.frames(index, index + 1)[0])
+            write_ply(folder / frame_name(index), frame, prune=False)
+        write_index(folder, num_frames=asset.num_frames, fps=asset.fps)
 
     def _write_report(self) -> None:
         """report.json, last: a folder that has one is whole."""
@@ -385,12 +391,14 @@ class Reconstruction:
         }
         (self._folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
 
-    def summary(self) -> str:
-        """One line for the terminal."""
+    def summary(self, out: Path) -> str:
+        """One line for the terminal, of the result that lies in `out`."""
         result = self._found["result"]
+        names = (SEQUENCE_NAME, PAGE_NAME, ORBIT_NAME, INPUT_NAME, PLY_NAME)
+        sizes = [f"{name} {size_text(out / name)}" for name in names if (out / name).exists()]
         return (
             f"{result['num_frames']} frames of {result['num_gaussians']} Gaussians at "
-            f"{result['fps']:g} fps, in {self._seconds:.1f} s"
+            f"{result['fps']:g} fps, in {self._seconds:.1f} s ({', '.join(sizes)})"
         )
 
     @property

@@ -27,6 +27,8 @@ EXAMPLES = """
 l4gm train reconstruction --preset debug -o runs/try           # seconds, to see that it works
 l4gm train reconstruction --preset debug -o runs/try --resume
 l4gm train reconstruction --preset debug -o runs/mixed --models my_glb_files/
+l4gm train reconstruction --preset mini -o runs/mini --models my_glb_files/ --stills my_props/
+l4gm train reconstruction --preset mini -o runs/mini --models my_glb_files/ --resume
 l4gm train interpolation --preset debug --weights runs/try/recon.safetensors -o runs/between
 l4gm train reconstruction --preset big --weights lgm.safetensors --skip-stages 1 -o runs/big
 accelerate launch -m l4gm train reconstruction --preset big -o runs/big    # several GPUs
@@ -43,10 +45,15 @@ class Options(CommonOptions):
     """The network to train: frames to Gaussians, or the frames between frames."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
-    preset: Literal["big", "debug"] = "big"
-    """Network and schedule: big is the paper's (for GPUs), debug takes seconds."""
+    preset: Literal["mini", "tiny", "big", "debug"] = "mini"
+    """Network and schedule: mini is the bundled model (hours of CPU), tiny a smaller one of its
+    kind, big the paper's (for GPUs), debug the paper's in seconds. Interpolation has big, debug."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
+    """Folder of animated .glb or .gltf models to mix with the procedural objects."""
+    stills: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """mini and tiny: folder of models that do not move, to mix in too."""
+    workers: int = 1
+    """mini and tiny: processes that render clips before a stage begins."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), which takes the place of procedural objects."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -113,7 +120,7 @@ def _check(options: Options) -> None:
     from l4gm.train.checkpoints import checkpoint_paths
 
     positive("--max-minutes", options.max_minutes)
-    for name in ("micro_batches", "data_threads", "keep_checkpoints"):
+    for name in ("micro_batches", "data_threads", "keep_checkpoints", "workers"):
         positive("--" + name.replace("_", "-"), getattr(options, name))
     if checkpoint_paths(options.out) and not options.resume:
         raise InputError(
@@ -139,13 +146,24 @@ def _start(options: Options) -> Trainer:
     import math
 
     from l4gm.pipeline.device import find_device
+    from l4gm.solid.config import SolidConfig
     from l4gm.train.config import without_stages
     from l4gm.train.presets import PRESETS
     from l4gm.train.processes import find_processes
     from l4gm.train.starts import as_resumed, starting_weights, with_network_of
     from l4gm.train.trainer import RunOptions, Trainer
 
-    config = replace(PRESETS[options.network][options.preset](), seed=options.seed)
+    presets = PRESETS[options.network]
+    if options.preset not in presets:
+        raise UsageError(f"--preset {options.preset}: {options.network} has {', '.join(presets)}")
+    config = replace(presets[options.preset](), seed=options.seed)
+    solid = isinstance(config.model, SolidConfig)
+    if options.stills is not None and not solid:
+        raise InputError("--stills: only the presets mini and tiny take it; leave it out")
+    if options.data is not None and solid:
+        raise InputError(
+            "--data: the presets mini and tiny render their own clips; use --models and --stills"
+        )
     if options.true_views is not None:
         config = replace(config, true_views_probability=options.true_views)
     try:
@@ -177,15 +195,28 @@ def _start(options: Options) -> Trainer:
 
 def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
+    from l4gm.solid.config import SolidConfig
+    from l4gm.train.solid_task import SolidTask
     from l4gm.train.tasks import InterpolationTask, ReconstructionTask
 
-    source, heldout = _source(options, "train"), None
+    heldout = None
     if options.validation_clips > 0:
         try:
             heldout = _source(options, "heldout")
         except InputError as error:
             raise InputError(f"{error}; --validation-clips 0 does without") from error
+    if isinstance(config.model, SolidConfig):
+        return SolidTask(
+            config,
+            options.out / "clips",
+            options.models,
+            options.stills,
+            heldout,
+            options.validation_clips,
+            options.workers,
+        )
     if options.network == "reconstruction":
+        source = _source(options, "train")
         return ReconstructionTask(config, source, heldout, options.validation_clips)
     # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
     # is a whole model.
@@ -196,7 +227,8 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
             with atomic_file(kept) as partial:
                 shutil.copyfile(options.weights, partial)
     processes.wait()
-    reconstruction = load_model(kept, config=config.model, device=processes.device)
+    reconstruction = load_model(kept, config=config.paper_model, device=processes.device)
+    source = _source(options, "train")
     return InterpolationTask(
         config, source, heldout, options.validation_clips, reconstruction=reconstruction
     )

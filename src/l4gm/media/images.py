@@ -1,32 +1,50 @@
-"""Still and animated images, and folders of images, as videos. Pillow does the decoding."""
+"""Still and animated images as videos. Pillow does the decoding."""
 
 from __future__ import annotations
 
+import io
 import logging
-import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from l4gm.errors import InputError
-from l4gm.media.info import FALLBACK_FPS, FrameRateResampler, VideoInfo
+from l4gm.media.info import VideoInfo
+from l4gm.media.timing import FrameRateResampler, FrameTimes
 
 logger = logging.getLogger(__name__)
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng")
-DEFAULT_FRAME_SECONDS = 0.1  # browsers show an animation frame without a duration this long
+Image.init()
+FORMATS = tuple(
+    name
+    for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+    if name in Image.OPEN  # AVIF comes with newer Pillows
+)
+# Elsewhere further images of a file are pages, previews or the other eye's view (MPO, which
+# cameras write as .jpg), no frames.
+ANIMATED_FORMATS = ("PNG", "WEBP", "GIF", "AVIF")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".mpo", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".apng"),
+    ".avif",
+)
+DEFAULT_FRAME_SECONDS = 0.1  # browsers show a frame this long that has no duration, ...
+SHORTEST_FRAME_SECONDS = 0.011  # ... or a shorter one
+TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
+_WEBP_FLAGS, _WEBP_ANIMATED, _WEBP_ALPHA = 20, 0x02, 0x10  # a byte's place in the file, its bits
+_SRGB = ImageCms.createProfile("sRGB")
 
 
 def is_image(path: Path) -> bool:
     """Whether the file's content (not its name) is an image that Pillow reads."""
     try:
-        with Image.open(path, formats=FORMATS):
+        with _open(path):
             return True
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: image too large ({error}); scale it down first") from error
@@ -34,146 +52,200 @@ def is_image(path: Path) -> bool:
         return False
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The images of a folder in the order of the numbers in their names ("2.png" before "10.png").
+def has_transparency(path: Path) -> bool:
+    """Whether a still image says that it has transparent parts; reads the header only.
 
     Raises:
-        InputError: if there are none.
+        InputError: if it is damaged.
     """
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    ]
-    if not files:
-        raise InputError(
-            f"{folder}: no images in this folder; expected a video file or a folder of "
-            "PNG, JPEG or WebP frames"
-        )
-    return sorted(files, key=_natural_key)
+    with _opened(path) as image:
+        return bool(image.has_transparency_data)
 
 
 def probe_image(path: Path) -> VideoInfo:
-    """What is known of a still or animated image.
+    """What is known of a still or animated image; decodes it all, once.
 
     Raises:
-        InputError: if it cannot be decoded.
+        InputError: if the first frame cannot be decoded.
     """
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            codec = (image.format or "image").lower()
-            count = getattr(image, "n_frames", 1)
-            fps = FALLBACK_FPS if count == 1 else count / sum(_durations(image, count))
-            image.seek(0)
-            frame = _to_tensor(image, None)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: damaged image ({_one_line(error)}); save it again") from error
-    return VideoInfo(
+    status = path.stat()
+    return _probe(path, status.st_size, status.st_mtime_ns)[0]
+
+
+@lru_cache(maxsize=32)
+def _probe(path: Path, size: int, changed_ns: int) -> tuple[VideoInfo, FrameTimes]:
+    seconds: list[float | None] = []
+    time, duration = 0.0, None
+    has_alpha = False
+    frame: Tensor | None = None
+    with _opened(path) as image:
+        codec = (image.format or "image").lower()
+        with suppress(OSError, SyntaxError, ValueError, EOFError):  # `read_image` warns
+            for index in _frame_indices(image):
+                image.seek(index)
+                image.load()
+                frame = _to_tensor(image, None) if frame is None else frame
+                has_alpha = has_alpha or _is_transparent_somewhere(image)
+                seconds.append(time)
+                duration = _duration(image)
+                time += duration
+    if frame is None:
+        raise InputError(f"{path}: damaged image; save it again")
+    if len(seconds) == 1:
+        duration = None
+    times = FrameTimes(seconds=seconds, last_seconds=duration)
+    fps = times.fps()
+    num_frames = times.num_frames(fps)
+    info = VideoInfo(
         width=frame.shape[1],
         height=frame.shape[0],
         fps=fps,
-        num_frames=count,
-        duration_seconds=count / fps,
+        num_frames=num_frames,
+        num_pictures=len(seconds),
+        duration_seconds=num_frames / fps,
         codec=codec,
-        has_alpha=frame.shape[2] == 4,
+        has_alpha=has_alpha,
     )
+    return info, times
 
 
-def read_image(path: Path) -> Iterator[Tensor]:
-    """The frames of a still or animated image at its average rate, uint8 [H, W, 3 or 4].
+def read_image(path: Path, *, timed: bool = True) -> Iterator[Tensor]:
+    """The frames of a still or animated image, uint8 [H, W, 3 or 4].
+
+    Args:
+        path: a file.
+        timed: put them on the even lattice of `probe_image(path).fps`; else one after the other.
 
     Raises:
         InputError: if the first frame cannot be decoded; damage further on ends the video with a
             warning.
     """
-    info = probe_image(path)
+    status = path.stat()
+    info, times = _probe(path, status.st_size, status.st_mtime_ns)
     channels = 4 if info.has_alpha else 3
-    resampler = FrameRateResampler(info.fps)
-    index, time = 0, 0.0
+    resampler: FrameRateResampler[Tensor] = FrameRateResampler(info.fps)
+    index = 0
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            for index in range(info.num_frames or 1):
+        with _open(path) as image:
+            for number, index in enumerate(_frame_indices(image)):
                 image.seek(index)
-                yield from resampler.push(_to_tensor(image, channels), time)
-                time += _duration(image)
+                frame = _to_tensor(image, channels)
+                if not timed:
+                    yield frame
+                elif number < len(times.seconds):
+                    yield from resampler.push(frame, times.seconds[number])
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         logger.warning("%s: damaged after frame %d (%s)", path, index, _one_line(error))
+    if timed:
+        yield from resampler.finish(times.last_seconds)
 
 
-def probe_folder(folder: Path) -> VideoInfo:
-    """What is known of a folder of images; the first one gives size and channels.
-
-    Raises:
-        InputError: if there is no image or the first cannot be decoded.
-    """
-    files = image_files(folder)
-    first = probe_image(files[0])
-    return VideoInfo(
-        width=first.width,
-        height=first.height,
-        fps=FALLBACK_FPS,
-        num_frames=len(files),
-        duration_seconds=len(files) / FALLBACK_FPS,
-        codec=first.codec,
-        has_alpha=first.has_alpha,
-    )
-
-
-def read_folder(folder: Path) -> Iterator[Tensor]:
-    """The images of a folder, one frame each, uint8 [H, W, 3 or 4].
+def read_still(path: Path, *, alpha: bool) -> Tensor:
+    """The first frame of an image, uint8 [H, W, 4 if alpha else 3].
 
     Raises:
-        InputError: if an image cannot be decoded or has another size than the first: a gap in
-            numbered frames would shift all that follow.
+        InputError: if it is damaged.
     """
-    info = probe_folder(folder)
-    for path in image_files(folder):
-        try:
-            with Image.open(path, formats=FORMATS) as image:
-                frame = _to_tensor(image, 4 if info.has_alpha else 3)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path}: damaged image ({_one_line(error)}); save it again or remove it"
-            ) from error
-        if frame.shape[:2] != (info.height, info.width):
-            raise InputError(
-                f"{path}: {frame.shape[1]} x {frame.shape[0]} px, but the first image of the "
-                f"folder is {info.width} x {info.height} px; make all images one size"
-            )
-        yield frame
+    with _opened(path) as image:
+        image.seek(_frame_indices(image)[0])
+        return _to_tensor(image, 4 if alpha else 3)
+
+
+def read_mask(path: Path) -> Tensor:
+    """An image taken as a mask, uint8 [H, W]: its alpha where it has one, else its brightness.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    frame = read_still(path, alpha=True)
+    alpha = frame[..., 3]
+    if int(alpha.min()) < 255:
+        return alpha
+    return frame[..., :3].amax(-1)
+
+
+def _open(path: Path) -> Image.Image:
+    """An image, nothing decoded yet."""
+    with path.open("rb") as file:
+        head = bytearray(file.read(_WEBP_FLAGS + 1))
+        if head[8:16] != b"WEBPVP8X" or len(head) <= _WEBP_FLAGS or not head[-1] & _WEBP_ANIMATED:
+            return Image.open(path, formats=FORMATS)
+        # libwebp leaves the flag out where each frame's own rectangle is opaque, though what lies
+        # beside that is transparent; without the flag Pillow makes it black.
+        head[-1] |= _WEBP_ALPHA
+        return Image.open(io.BytesIO(bytes(head) + file.read()), formats=FORMATS)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A file whose faults are told in one line."""
+    try:
+        with _open(path) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: damaged image ({_one_line(error)}); save it again or remove it"
+        ) from error
+
+
+def _frame_indices(image: Image.Image) -> range:
+    """Which images of the file are frames of its animation."""
+    count = getattr(image, "n_frames", 1)
+    if image.format not in ANIMATED_FORMATS:
+        return range(1)
+    # An APNG may carry an image for programs that know no APNG.
+    first = 1 if image.info.get("default_image") and count > 1 else 0
+    return range(first, count)
+
+
+def _is_transparent_somewhere(image: Image.Image) -> bool:
+    """Whether a pixel of the frame at hand is not opaque."""
+    if image.mode in TRANSPARENT:
+        return bool(image.getchannel(image.getbands()[-1]).getextrema()[0] < 255)
+    if not image.has_transparency_data:
+        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(image.convert("RGBA").getchannel("A").getextrema()[0] < 255)
 
 
 def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
     """[H, W, channels] uint8, turned by the EXIF orientation; None: 4 if there is transparency."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on palettes with transparency
+        profile = image.info.get("icc_profile")
         image = ImageOps.exif_transpose(image)
         if channels is None:
             channels = 4 if image.has_transparency_data else 3
         if image.mode in ("I", "I;16", "I;16B", "I;16L"):
             pixels = np.asarray(image).astype(np.uint32)
             image = Image.fromarray((pixels >> 8).clip(0, 255).astype(np.uint8))
-        array = np.array(image.convert("RGBA" if channels == 4 else "RGB"))
+        mode = "RGBA" if channels == 4 else "RGB"
+        if profile and image.mode in ("RGB", "RGBA", "CMYK"):
+            image = _to_srgb(image, profile)
+        array = np.array(image.convert(mode))
     return torch.from_numpy(array)
 
 
-def _durations(image: Image.Image, count: int) -> list[float]:
-    """Seconds each frame is shown."""
-    seconds = []
-    for index in range(count):
-        image.seek(index)
-        seconds.append(_duration(image))
-    return seconds
+def _to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """By the image's colour profile (phones write Display P3); unreadable ones are ignored."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "sRGB" in ImageCms.getProfileDescription(own):
+            return image
+        mode = "RGB" if image.mode == "CMYK" else image.mode
+        converted = ImageCms.profileToProfile(image, own, _SRGB, outputMode=mode)
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    return image if converted is None else converted
 
 
 def _duration(image: Image.Image) -> float:
-    milliseconds = image.info.get("duration", 0)
-    return milliseconds / 1000 if milliseconds and milliseconds > 0 else DEFAULT_FRAME_SECONDS
-
-
-def _natural_key(path: Path) -> list[tuple[int, int, str]]:
-    parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+    """Seconds for which the frame at hand is shown; WebP and AVIF know it once it is loaded."""
+    seconds = (image.info.get("duration") or 0) / 1000
+    return seconds if seconds >= SHORTEST_FRAME_SECONDS else DEFAULT_FRAME_SECONDS
 
 
 def _one_line(error: BaseException) -> str:

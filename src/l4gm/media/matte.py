@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -41,6 +44,28 @@ class Window:
 
 
 WHOLE = Window()
+
+
+class Matting(Protocol):
+    """A way to tell the object from its background.
+
+    It is made once for a clip and keeps no state from frame to frame: the same thresholds for all
+    frames, so that a still edge does not flicker, and any frame can be asked for in any order.
+    """
+
+    @property
+    def name(self) -> str:
+        """For reports: "alpha channel", "uniform background", ..."""
+        ...
+
+    def mask(self, frame: Tensor) -> NDArray[np.bool_]:
+        """Coarse silhouette [H, W] of a frame uint8 [H, W, 3 or 4]; fast, used to find the crop."""
+        ...
+
+    def matte(self, frame: Tensor, window: Window = WHOLE, whole: Tensor | None = None) -> Matte:
+        """Soft silhouette and clean colours of a part of a frame, uint8 [h, w, 3 or 4]; the window
+        says which part, and `whole` is the whole frame, shrunk, for methods that need to see it."""
+        ...
 
 
 def on_white(pictures: Tensor) -> Tensor:

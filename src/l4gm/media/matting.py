@@ -1,103 +1,171 @@
 """Background removal: how much of each pixel is the object.
 
-A ladder of methods, best first; `choose_matting` takes the first that fits the clip:
+A ladder of methods, best first; `choose_matting` takes the first that fits the clip and whose
+result can be believed (`judge`):
 
 1. the video's own alpha channel;
-2. a background of one colour, keyed with soft edges (`UniformKey`);
-3. a cluttered background before which the object moves while the camera stands still
-   (`StillBackground`);
-4. a trained segmenter, if it is on this machine (`SegmentedFrames`).
-
-A method is anything with the shape of `Matting`. It is made once for a clip from a few of its
-frames and keeps no state from frame to frame: the same thresholds for all frames, so that a still
-edge does not flicker, and any frame can be asked for in any order.
+2. a background of one colour, keyed with soft edges (`PlainKey`), or
+3. of colours that change smoothly: a gradient, a vignette; without soft shadows, if it has some;
+4. a cluttered background before which the object moves while the camera stands still
+   (`StillBackground`) or turns slowly (`PanningBackground`), a segmenter's word taken in as well;
+5. a trained segmenter, if its weights are on this machine (`SegmentedFrames`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from l4gm.errors import InputError
-from l4gm.media.components import border, connected_to, label_components
-from l4gm.media.matte import WHOLE, Matte, Window
-from l4gm.media.segmenter import SegmentedFrames, find_segmenter, how_to_get
+from l4gm.media import vision
+from l4gm.media.judge import Verdict, judge
+from l4gm.media.matte import WHOLE, Matte, Matting, Window
+from l4gm.media.overlays import without_marks
+from l4gm.media.panning_background import PanningBackground
+from l4gm.media.plain_key import PlainKey
+from l4gm.media.segmenter import (
+    Segment,
+    SegmentedFrames,
+    find_segmenter,
+    how_to_get,
+)
 from l4gm.media.still_background import StillBackground
-from l4gm.media.windows import box_sum, dilate, erode
 
 logger = logging.getLogger(__name__)
 
-NEAR_WHITE, NEAR_BLACK = (
-    225,
-    30,
-)  # levels that objects have too, where they are over- or underexposed
+JUDGED_FRAMES = 12
+MOTION_FRAMES = 16  # in which motion is looked for
+_TRANSPARENT = 128  # alpha below
+_LEAST_TRANSPARENT = 0.01  # of the frame: less are rounded corners, no background
 
 
-class Matting(Protocol):
-    """A way to tell the object from its background."""
+@dataclass(frozen=True)
+class Choice:
+    """How the background of a clip is removed.
 
-    @property
-    def name(self) -> str:
-        """For reports: "alpha channel", "uniform background", ..."""
-        ...
+    Args:
+        method: does it.
+        verdict: what was seen of its silhouettes.
+        notes: what else was found, for people, one phrase each.
+    """
 
-    def mask(self, frame: Tensor) -> NDArray[np.bool_]:
-        """Coarse silhouette [H, W] of a frame uint8 [H, W, 3 or 4]; fast, used to find the crop."""
-        ...
-
-    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
-        """Soft silhouette and clean colours of a part of a frame, uint8 [h, w, 3 or 4]; the window
-        says which part."""
-        ...
+    method: Matting
+    verdict: Verdict
+    notes: tuple[str, ...] = ()
 
 
-def choose_matting(
-    frames: Sequence[Tensor],
-    source: str,
-    whole_clip: Callable[[], Sequence[Tensor]] | None = None,
-) -> Matting:
+def choose_matting(frames: Sequence[Tensor], source: str) -> Choice:
     """The best method for a clip.
 
     Args:
-        frames: some frames of the clip, uint8 [H, W, 3 or 4].
+        frames: from all over the clip, uint8 [H, W, 3 or 4], of one size.
         source: name of the clip, for the message.
-        whole_clip: gives frames from all over the clip, of one size, which only the later methods
-            need; by default `frames`.
 
     Raises:
-        InputError: if no method fits.
+        InputError: if no method fits; the message says what was seen.
     """
     if not frames:
         raise ValueError("need at least one frame")
-    if frames[0].shape[-1] == 4:
-        if any(int(frame[..., 3].min()) < 250 for frame in frames):
-            return AlphaChannel()
-        frames = [frame[..., :3] for frame in frames]
-    key = UniformKey.estimate(frames)
-    if key is not None:
-        return key
-    spread = frames if whole_clip is None else whole_clip()
-    still = StillBackground.estimate(spread)
-    if still is not None:
-        logger.info("%s: the background is cluttered but still: what moves is the object", source)
-        return still
-    segment = find_segmenter()
-    if segment is not None:
-        return SegmentedFrames.estimate(spread, segment)
+    step = max(1, -(-len(frames) // JUDGED_FRAMES))
+    judged = list(frames[::step])
+    faults: list[str] = []
+    for method in _ladder(frames, source):
+        masks = [method.mask(frame) for frame in judged]
+        verdict = judge(judged, masks)
+        if isinstance(method, PlainKey) and verdict.may_hold_shadow:
+            method, masks, verdict = _less_shadow(method, masks, verdict, judged)
+        if verdict.fault is not None and not isinstance(method, AlphaChannel):
+            faults.append(f"by {method.name} the outline {verdict.fault}")
+            logger.info("%s: %s", source, faults[-1])
+            continue
+        return _without_marks(method, masks, verdict, judged)
+    seen = f" ({'; '.join(faults)})" if faults else ""
     raise InputError(
-        f"{source}: the background is neither transparent nor of one colour, and the object does "
-        f"not stand out from it by moving before a still camera; {how_to_get()}, remove the "
+        f"{source}: no background that can be removed{seen}: it is not transparent, even or "
+        f"smooth, and the object does not move before a still camera; {how_to_get()}, remove the "
         "background first (white or an alpha channel), or take the frames as they are with "
         "--no-matting"
     )
+
+
+def _ladder(frames: Sequence[Tensor], source: str) -> Iterator[Matting]:
+    """Methods that may fit, best first; each is made when it is asked for."""
+    if frames[0].shape[-1] == 4:
+        clear = [float((frame[..., 3] < _TRANSPARENT).float().mean()) for frame in frames]
+        if max(clear) > _LEAST_TRANSPARENT:
+            opaque = [
+                frame[..., :3] for frame, share in zip(frames, clear, strict=True) if share == 0
+            ]
+            yield AlphaChannel(PlainKey.estimate(opaque) if opaque else None)
+            return
+        frames = [frame[..., :3] for frame in frames]
+    for make in (PlainKey.estimate, PlainKey.estimate_smooth):
+        key = make(frames)
+        if key is not None:
+            yield key
+    segment = find_segmenter()
+    chosen = frames[:: max(1, -(-len(frames) // MOTION_FRAMES))]
+    objects = _moving_object(chosen, segment)
+    if objects is None:
+        still = StillBackground.estimate(frames)
+        if still is not None:
+            yield still
+    else:
+        for method in (StillBackground, PanningBackground):
+            found = method.estimate(chosen, objects)
+            if found is not None:
+                yield found
+    if segment is not None:
+        yield SegmentedFrames.estimate(chosen, segment)
+
+
+def _moving_object(frames: Sequence[Tensor], segment: Segment | None) -> Tensor | None:
+    """[S, 1, H, W] bool: roughly what moves, a network's word taken in for every second frame; None
+    without OpenCV, or where nothing moves."""
+    if not vision.is_available() or len(frames) < 3:
+        return None
+    words = [
+        None if segment is None or index % 2 else segment(np.ascontiguousarray(frame.numpy()))
+        for index, frame in enumerate(frames)
+    ]
+    masks = vision.moving_object([frame.numpy() for frame in frames], words)
+    return None if masks is None else torch.from_numpy(np.stack(masks))[:, None]
+
+
+def _less_shadow(
+    key: PlainKey,
+    masks: list[NDArray[np.bool_]],
+    verdict: Verdict,
+    frames: Sequence[Tensor],
+) -> tuple[PlainKey, list[NDArray[np.bool_]], Verdict]:
+    """The key that drops soft shadows, if its outline follows edges better."""
+    other = replace(key, drops_shadows=True)
+    other_masks = [other.mask(frame) for frame in frames]
+    without = judge(frames, other_masks)
+    if without.fault is None and without.without_edge < 0.7 * verdict.without_edge:
+        return other, other_masks, without
+    return key, masks, verdict
+
+
+def _without_marks(
+    method: Matting, masks: list[NDArray[np.bool_]], verdict: Verdict, frames: Sequence[Tensor]
+) -> Choice:
+    """The method without logos and watermarks, and what there is to say of it."""
+    notes = []
+    if isinstance(method, PlainKey) and method.drops_shadows:
+        notes.append("soft shadows on the background are left out")
+    marked = None if isinstance(method, AlphaChannel) else without_marks(method, masks)
+    if marked is None:
+        return Choice(method, verdict, tuple(notes))
+    notes.append(f"a mark that never moves is left out at the {marked.place}")
+    masks = [marked.mask(frame) for frame in frames]
+    return Choice(marked, judge(frames, masks), tuple(notes))
 
 
 def keep_as_is(frames: Sequence[Tensor]) -> Matting:
@@ -105,17 +173,31 @@ def keep_as_is(frames: Sequence[Tensor]) -> Matting:
     return AlphaChannel() if frames[0].shape[-1] == 4 else Opaque()
 
 
+@dataclass(frozen=True)
 class AlphaChannel:
-    """The video's own alpha channel."""
+    """The video's own alpha channel.
+
+    Args:
+        of_opaque: for frames that have none of it.
+    """
+
+    of_opaque: PlainKey | None = None
 
     name = "alpha channel"
 
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
+        if self._keys(frame):
+            return self.of_opaque.mask(frame[..., :3])  # type: ignore[union-attr]
         return frame[..., 3].numpy() >= 128
 
-    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE, whole: Tensor | None = None) -> Matte:
+        if self._keys(frame):
+            return self.of_opaque.matte(frame[..., :3], window)  # type: ignore[union-attr]
         image = frame.permute(2, 0, 1).float() / 255
         return Matte(color=image[:3] * image[3:], alpha=image[3:])
+
+    def _keys(self, frame: Tensor) -> bool:
+        return self.of_opaque is not None and int(frame[..., 3].min()) == 255
 
 
 class Opaque:
@@ -126,210 +208,6 @@ class Opaque:
     def mask(self, frame: Tensor) -> NDArray[np.bool_]:
         return np.ones(frame.shape[:2], bool)
 
-    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE, whole: Tensor | None = None) -> Matte:
         image = frame[..., :3].permute(2, 0, 1).float() / 255
         return Matte(color=image, alpha=torch.ones_like(image[:1]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class UniformKey:
-    """Key out a background of one colour.
-
-    What belongs to the background: pixels of its colour that are connected with the frame's border
-    through such pixels. White areas inside the object therefore stay. Where the colour is neither
-    near white nor near black, enclosed areas of exactly that colour (seen through a loop, say) are
-    background too. A clip on a background brighter or darker from place to place is not for it.
-
-    Alpha in the band along the silhouette: where the pixel's colour lies between the background
-    and the object's colour nearby. The old background is subtracted in proportion, so that no
-    fringe of it is left; a clip on pure white comes out unchanged.
-
-    Args:
-        color: RGB of the background in levels, 0 to 255.
-        noise: robust standard deviation of the background in levels.
-        tolerance: largest channel difference in levels that still counts as background.
-    """
-
-    color: tuple[float, float, float]
-    noise: float
-    tolerance: float
-
-    name = "uniform background"
-
-    BORDER_SHARE = 0.6  # of the border must have the colour: an object may touch two sides
-    MAX_NOISE = 9.0
-    BAND_PX = 3
-    REACH_PX = 9
-    THIN_PX = 2
-    BLOCK_PX = 8
-    STRONG = 4.0  # times the tolerance: clearly not background
-    WEAK_SHARE = 0.35  # of the object's distance from the background
-    SPECK_SHARE = 4e-4  # of the picture: a smaller region apart from the object is noise ...
-    STRONG_SPECK_SHARE = 3e-5  # ... unless it stands out clearly
-
-    @classmethod
-    def estimate(cls, frames: Sequence[Tensor]) -> UniformKey | None:
-        """The key for the colour that fills most of the frames' borders; None if none does.
-
-        Args:
-            frames: uint8 [H, W, 3].
-        """
-        pixels = np.concatenate([_border_pixels(frame.numpy()) for frame in frames])
-        color = _dominant_color(pixels)
-        distance = np.abs(pixels - color).max(1)
-        near = distance < 24
-        if not near.any():
-            return None
-        color = np.median(pixels[near], 0)
-        noise = float(1.4826 * np.median(np.abs(pixels[near] - color)))
-        spread = float(np.quantile(np.abs(pixels[near] - color).max(1), 0.9))
-        tolerance = float(np.clip(max(4 * noise, 1.5 * spread) + 4, 6, 28))
-        distance = np.abs(pixels - color).max(1)
-        if (distance <= tolerance).mean() < cls.BORDER_SHARE or noise > cls.MAX_NOISE:
-            return None
-        red, green, blue = color.tolist()
-        return cls(color=(red, green, blue), noise=noise, tolerance=tolerance)
-
-    def mask(self, frame: Tensor) -> NDArray[np.bool_]:
-        return self._silhouette(self._distance(frame))
-
-    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
-        image = frame[..., :3].permute(2, 0, 1).float() / 255
-        distance = self._distance(frame)
-        silhouette = self._silhouette(distance)
-        alpha, color = torch.zeros_like(image[:1]), torch.zeros_like(image)
-        box = _bounding_box(silhouette, margin_px=self.REACH_PX)
-        if box is not None:
-            rows, columns = box
-            inside = torch.from_numpy(silhouette)[rows, columns].float()[None]
-            alpha[:, rows, columns], color[:, rows, columns] = self._soft_edges(
-                image[:, rows, columns], inside, distance[rows, columns] / 255
-            )
-        return Matte(color=color, alpha=alpha)
-
-    def _soft_edges(self, image: Tensor, inside: Tensor, distance: Tensor) -> tuple[Tensor, Tensor]:
-        """Alpha [1, H, W] and premultiplied colour [3, H, W] inside a silhouette [1, H, W]."""
-        old = torch.tensor(self.color).view(3, 1, 1) / 255
-        core = erode(inside, self.BAND_PX) * (1 - self._halo(inside, distance))
-        # The object's colour behind an edge pixel: the mean of the core nearby; on parts too thin
-        # to have a core, of the pixels nearby that are most unlike the background.
-        weight = core + 1e-3 * inside * (distance / distance.max().clamp_min(1e-3)) ** 8 + 1e-9
-        sums = box_sum(torch.cat([image * weight, weight]), self.REACH_PX)
-        object_color = sums[:3] / sums[3:]
-        # Where between the background and that colour does the pixel lie? (Equation of
-        # compositing, least squares.) Video stores colour blurred but brightness sharp, which
-        # therefore counts more.
-        change, full = _to_luma_chroma(image - old), _to_luma_chroma(object_color - old)
-        size = full.square().sum(0, keepdim=True)
-        share = (change * full).sum(0, keepdim=True) / size.clamp_min(1e-4)
-        floor = (self.noise + 1) / 255 / size.sqrt().clamp_min(1e-2)
-        alpha = ((share - floor) / (0.97 - floor).clamp_min(0.1)).clamp(0, 1) * inside
-        # The least alpha that explains the pixel by a colour in [0, 1], unless it is noise.
-        least = torch.maximum(
-            (old - image) / old.clamp_min(0.5), (image - old) / (1 - old).clamp_min(0.5)
-        )
-        alpha = torch.maximum(alpha, least.amax(0, keepdim=True) * inside)
-        alpha = torch.where(core > 0, core, alpha)
-        color = (image - (1 - alpha) * old).clamp_min(0)
-        if min(self.color) <= NEAR_WHITE:
-            # What is left of a coloured background shows on white: trust faint pixels less.
-            color = alpha * torch.lerp(object_color, color / alpha.clamp_min(0.1), alpha.square())
-        return alpha, torch.minimum(color, alpha)
-
-    def _halo(self, inside: Tensor, distance: Tensor) -> Tensor:
-        """[1, H, W] 1 where the silhouette may be the blur and ringing of a video codec.
-
-        These are the pixels connected with the outside through weak pixels, at most a codec block
-        away from it. Weak are those near to the background's colour; if objects rarely have that,
-        also those much nearer to it than the object beside them.
-        """
-        outside = 1 - inside[0]
-        weak = (distance <= self.STRONG * self.tolerance / 255) | (outside > 0)
-        if not self._is_near_extreme():
-            beside = dilate(distance * inside[0], self.BLOCK_PX)
-            weak |= distance <= self.WEAK_SHARE * beside
-        reached = connected_to(weak.numpy(), outside.numpy() > 0)
-        return torch.from_numpy(reached).float() * dilate(outside, self.BLOCK_PX)
-
-    def _distance(self, frame: Tensor) -> Tensor:
-        """[H, W] largest channel difference from the background, in levels."""
-        difference = frame[..., :3].float() - torch.tensor(self.color)
-        distance = difference.abs().amax(-1)
-        if self.noise > 1.5:
-            kernel = torch.tensor([1.0, 2.0, 1.0])
-            kernel = (kernel[:, None] * kernel / 16)[None, None]
-            planes = functional.pad(difference.permute(2, 0, 1)[:, None], (1, 1, 1, 1), "replicate")
-            distance = functional.conv2d(planes, kernel)[:, 0].abs().amax(0)
-        return distance
-
-    def _silhouette(self, distance: Tensor) -> NDArray[np.bool_]:
-        """[H, W] all that is not background, without compression noise beside the object.
-
-        The ringing of video codecs is weak (near the background's colour) and either thin or
-        small; the object's pale parts are thicker and larger.
-        """
-        height, width = distance.shape
-        like_background = distance.numpy() <= self.tolerance
-        outside = connected_to(like_background, border(height, width))
-        if not self._is_near_extreme():
-            outside |= self._enclosed(like_background & ~outside, distance.numpy())
-        inside = torch.from_numpy(~outside).float()
-        strong = distance > self.STRONG * self.tolerance
-        thick = dilate(erode(inside, self.THIN_PX), self.THIN_PX)
-        # Next to strong pixels the soft edge of a sharp object is weak and thin as well.
-        solid = inside * torch.maximum(thick, dilate(strong.float(), 1)) > 0
-        labels, areas = label_components(solid.numpy())
-        pixels = distance.numel()
-        keep = areas >= self.SPECK_SHARE * pixels
-        has_strong = np.bincount(labels[strong.numpy()], minlength=len(areas)) > 0
-        keep |= (areas >= self.STRONG_SPECK_SHARE * pixels) & has_strong
-        keep[0] = False
-        return keep[labels]
-
-    def _is_near_extreme(self) -> bool:
-        """Whether objects have areas of this colour too: near white and near black."""
-        return min(self.color) > NEAR_WHITE or max(self.color) < NEAR_BLACK
-
-    def _enclosed(
-        self, mask: NDArray[np.bool_], distance: NDArray[np.float32]
-    ) -> NDArray[np.bool_]:
-        """[H, W] the regions of `mask` that show the background through a hole of the object."""
-        labels, areas = label_components(mask)
-        total = np.bincount(labels.reshape(-1), distance.reshape(-1), minlength=len(areas))
-        keep = areas >= self.SPECK_SHARE * mask.size
-        keep &= total <= self.tolerance / 2 * areas
-        keep[0] = False
-        return keep[labels]
-
-
-def _border_pixels(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[N, 3] the pixels of a ring of 2 % of the smaller side."""
-    ring = max(1, min(frame.shape[:2]) // 50)
-    sides = (frame[:ring], frame[-ring:], frame[ring:-ring, :ring], frame[ring:-ring, -ring:])
-    return np.concatenate([side.reshape(-1, 3) for side in sides]).astype(np.float32)
-
-
-def _dominant_color(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[3] the centre of the fullest cell of a histogram with cells of 16 levels."""
-    cells = (pixels / 16).astype(np.int64)
-    numbers = cells @ np.array([256, 16, 1])
-    fullest = np.bincount(numbers).argmax()
-    return np.median(pixels[numbers == fullest], 0)
-
-
-def _bounding_box(mask: NDArray[np.bool_], margin_px: int) -> tuple[slice, slice] | None:
-    """Rows and columns that hold the mask and a margin; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return None
-    return (
-        slice(max(0, int(rows[0]) - margin_px), int(rows[-1]) + 1 + margin_px),
-        slice(max(0, int(columns[0]) - margin_px), int(columns[-1]) + 1 + margin_px),
-    )
-
-
-def _to_luma_chroma(color: Tensor) -> Tensor:
-    """[3, H, W] differences of RGB as brightness (counted double), blueness and redness."""
-    red, green, blue = color
-    luma = 0.299 * red + 0.587 * green + 0.114 * blue
-    return torch.stack([2 * luma, 0.564 * (blue - luma), 0.713 * (red - luma)])

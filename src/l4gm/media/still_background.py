@@ -62,11 +62,15 @@ class StillBackground:
     name = "still background"
 
     @classmethod
-    def estimate(cls, frames: Sequence[Tensor]) -> StillBackground | None:
+    def estimate(
+        cls, frames: Sequence[Tensor], objects: Tensor | None = None
+    ) -> StillBackground | None:
         """From frames of the whole clip; None if the camera moves, or nothing else does.
 
         Args:
             frames: uint8 [H, W, 3], of one size, evenly over the clip.
+            objects: [S, 1, H, W] bool where the object is in each, if that is known roughly; else
+                it is found by what leaves the plate, and its colours.
         """
         if len(frames) < 3:
             return None
@@ -81,31 +85,58 @@ class StillBackground:
             return None
         if float((moved > 0).float().mean()) < LEAST_MOTION:
             return None
+        if objects is not None:
+            seen = torch.ones_like(objects)
+            return cls.of_known(stack, seen, objects)
         evidence = _evidence(stack, differs[:, 0], blank.plate, ring)
         is_object = _object_on_plate(blank.plate, moved, evidence)
         found = replace(blank, plate_is_object=is_object, evidence=evidence)
         for _ in range(_ROUNDS):  # the object taken out of the plate wherever it ever leaves it
             objects = torch.stack([found._silhouette(each.float()) for each in stack]) > 0
-            found = cls._around(stack, ~objects)
+            found = cls._around(stack, ~objects, torch.ones_like(objects))
             evidence = _evidence(stack, objects[:, 0], found.plate, ring)
             found = replace(found, evidence=evidence)
-        shares = [float(found._silhouette(each.float()).mean()) for each in stack]
+        return found if found._is_plausible(stack) else None
+
+    @classmethod
+    def of_known(cls, stack: Tensor, seen: Tensor, objects: Tensor) -> StillBackground | None:
+        """From frames that lie over each other and the object in each; None if what comes of it is
+        no object.
+
+        Args:
+            stack: [S, 3, H, W] levels.
+            seen: [S, 1, H, W] bool: what of the place each frame shows.
+            objects: [S, 1, H, W] bool.
+        """
+        ring = _ring(*stack.shape[-2:])
+        for _ in range(_ROUNDS):
+            found = cls._around(stack, ~_grown(objects) & seen, seen)
+            found = replace(found, evidence=_evidence(stack, objects[:, 0], found.plate, ring))
+            objects = torch.stack([found._silhouette(each.float()) for each in stack]) > 0
+            objects &= seen
+        return found if found._is_plausible(stack) else None
+
+    def _is_plausible(self, stack: Tensor) -> bool:
+        """Whether the silhouettes in [S, 3, H, W] levels have the size of an object."""
+        shares = [float(self._silhouette(each.float()).mean()) for each in stack]
         low, high = OBJECT_SHARES
-        return found if low <= float(np.median(shares)) <= high else None
+        return low <= float(np.median(shares)) <= high
 
     @classmethod
     def plain(cls, stack: Tensor) -> StillBackground:
         """Without any object: what [S, 3, H, W] levels show most of the time."""
-        return cls._around(stack, torch.ones_like(stack[:, :1], dtype=torch.bool))
+        seen = torch.ones_like(stack[:, :1], dtype=torch.bool)
+        return cls._around(stack, seen, seen)
 
     @classmethod
-    def _around(cls, stack: Tensor, visible: Tensor) -> StillBackground:
+    def _around(cls, stack: Tensor, visible: Tensor, seen: Tensor) -> StillBackground:
         """The plate of what is visible, [S, 3, H, W] levels and [S, 1, H, W] bool.
 
-        Where less than a tenth of the frames see the background, the plate is taken for object.
+        Where less than a tenth of the frames that show the place see the background there, the
+        plate is taken for object.
         """
-        seldom = visible.float().mean(0) < _SELDOM
-        used = visible | seldom
+        seldom = visible.float().sum(0) < _SELDOM * seen.float().sum(0)
+        used = visible | (seldom & seen)
         plate = _median(stack, used)
         spread = torch.stack([(each.float() - plate).abs().amax(0, keepdim=True) for each in stack])
         spread = _median(spread, used)
@@ -122,7 +153,7 @@ class StillBackground:
         here, _ = self.at(image.shape, WHOLE, self.plate_is_object)
         return here._silhouette(image)[0].numpy() > 0
 
-    def matte(self, frame: Tensor, window: Window = WHOLE) -> Matte:
+    def matte(self, frame: Tensor, window: Window = WHOLE, whole: Tensor | None = None) -> Matte:
         image = frame[..., :3].permute(2, 0, 1).float()
         here, _ = self.at(image.shape, window, self.plate_is_object)
         inside = here._silhouette(image)
@@ -137,8 +168,8 @@ class StillBackground:
         rows, columns = window.slices(*self.plate.shape[-2:])
         size = (int(shape[-2]), int(shape[-1]))
         parts = []
-        for whole in (self.plate, self.tolerance, self.plate_is_object, beside):
-            part = whole[None, :, rows, columns]
+        for field in (self.plate, self.tolerance, self.plate_is_object, beside):
+            part = field[None, :, rows, columns]
             mode = "area" if size[0] <= part.shape[-2] else "bilinear"
             parts.append(functional.interpolate(part, size, mode=mode)[0])
         plate, tolerance, is_object, beside = parts
@@ -175,8 +206,13 @@ def _median(stack: Tensor, used: Tensor) -> Tensor:
     rows = []
     for values, mask in zip(stack.split(32, -2), used.split(32, -2), strict=True):
         filled = torch.where(mask, values.float(), torch.tensor(float("nan")))
-        rows.append(filled.nanmedian(0).values)
+        rows.append(filled.nanmedian(0).values.nan_to_num(0.0))
     return torch.cat(rows, -2)
+
+
+def _grown(objects: Tensor) -> Tensor:
+    """[S, 1, H, W] bool with the soft edge that is neither object nor background."""
+    return dilate(objects.float(), _EDGE_BAND_PX) > 0
 
 
 def _evidence(stack: Tensor, differs: Tensor, plate: Tensor, ring: Tensor) -> Tensor:

@@ -1,43 +1,34 @@
-"""Video in and out: any container and codec that FFmpeg reads, images and folders of images.
+"""Video in and out: any container and codec that FFmpeg reads, images and numbered images.
 
-The only module that imports PyAV. Frames are uint8 tensors [H, W, 3 or 4]: RGB, or RGBA with the
-colour not premultiplied by alpha, as they are meant to be shown: turned and mirrored by the
-display matrix, with square pixels, at a constant rate (see `FrameRateResampler`). High dynamic
-range is not tone mapped, interlaced fields are not separated.
+Frames are uint8 tensors [H, W, 3 or 4]: RGB, or RGBA with the colour not premultiplied by alpha, as
+they are meant to be shown: turned and mirrored by the display matrix, with square pixels, whole
+(not interlaced), in SDR and BT.709, on an even lattice of time (see `FrameRateResampler`).
 """
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Iterator
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 import av
-import av.error
 import numpy as np
-import torch
-from av.sidedata.sidedata import Type as SideDataType
-from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.errors import InputError
-from l4gm.media import images
-from l4gm.media.frames import frame_levels, frame_rate, upright
-from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX, FrameRateResampler, VideoInfo
+from l4gm.media import decoding, images, sequences
+from l4gm.media.decoding import EXPECTED
+from l4gm.media.frames import frame_levels, frame_rate
+from l4gm.media.info import MIN_SIDE_PX, VideoInfo
+from l4gm.media.sequences import image_files, matching_files
 
-logger = logging.getLogger(__name__)
+Source = str | Path | Sequence[Path]
 
-# FFmpeg's own VP8 and VP9 decoders drop the alpha layer of WebM; libvpx keeps it.
-ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-
-# FFmpeg takes text files for terminal art.
-TEXT_CODECS = ("ansi", "bintext", "xbin", "idf")
-
-EXPECTED = "expected a video (mp4, webm, mov, mkv, gif, ...), an image or a folder of images"
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,38 +62,44 @@ BT709 = 1  # the number of the colour space in ITU-T H.273
 LIMITED_RANGE = 1
 
 
-def probe_video(path: str | Path) -> VideoInfo:
-    """What is known of a video, image or folder of images; decodes the first frame only.
+def probe_video(source: Source) -> VideoInfo:
+    """What is known of a video, image or numbered images; decodes the first frame only (of animated
+    images all).
+
+    Args:
+        source: video, still or animated image, folder of images, pattern such as `f_%03d.png` or
+            `f_*.png`, or several images in a row.
 
     Raises:
         InputError: if there is nothing there, it is not a video, or no frame can be decoded.
     """
-    path = _existing(path)
-    if path.is_dir():
-        info = images.probe_folder(path)
-    elif images.is_image(path):
-        info = images.probe_image(path)
+    files = source_files(source)
+    if isinstance(files, list):
+        info = sequences.probe_sequence(files)
+    elif images.is_image(files):
+        info = images.probe_image(files)
     else:
-        with _Decoder(path) as decoder:
-            info = decoder.info()
+        info = decoding.probe_container(files)
     if min(info.width, info.height) < MIN_SIDE_PX:
         raise InputError(
-            f"{path}: only {info.width} x {info.height} px; expected at least {MIN_SIDE_PX} px "
-            "on each side"
+            f"{source_name(source)}: only {info.width} x {info.height} px; expected at least "
+            f"{MIN_SIDE_PX} px on each side"
         )
     return info
 
 
 def read_frames(
-    path: str | Path, *, start: int = 0, stop: int | None = None, step: int = 1
+    source: Source, *, start: int = 0, stop: int | None = None, step: int = 1, timed: bool = True
 ) -> Iterator[Tensor]:
     """The frames of a video, decoded one at a time as they are asked for.
 
-    Frames are counted after resampling to the constant rate `probe_video(path).fps`.
+    Frames are counted on the even lattice of the rate `probe_video(source).fps`: a held one several
+    times.
 
     Args:
-        path: video, still or animated image, or folder of images.
+        source: as for `probe_video`.
         start, stop, step: as in `range`; earlier frames are decoded and dropped.
+        timed: without it timestamps are ignored, and frames come as they are stored.
 
     Yields:
         uint8 [H, W, 3], or [H, W, 4] where the video has an alpha channel.
@@ -116,14 +113,41 @@ def read_frames(
         raise ValueError(
             f"need start >= 0, stop >= 0, step >= 1; got start={start}, stop={stop}, step={step}"
         )
-    path = _existing(path)
-    if path.is_dir():
-        frames = images.read_folder(path)
-    elif images.is_image(path):
-        frames = images.read_image(path)
+    files = source_files(source)
+    if isinstance(files, list):
+        frames = sequences.read_sequence(files)
+    elif images.is_image(files):
+        frames = images.read_image(files, timed=timed)
     else:
-        frames = _decode_video(path)
+        wanted = range(start, sys.maxsize if stop is None else stop, step)
+        return decoding.decode_container(files, wanted, timed=timed)
     return islice(frames, start, stop, step)
+
+
+def source_files(source: Source) -> Path | list[Path]:
+    """The file of a video or image, or the files of numbered images in their order.
+
+    Raises:
+        InputError: if there is nothing there, or it is an address.
+    """
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return [_existing(path) for path in source]
+    path = Path(source)
+    # A path takes one slash out of https://.
+    if _URL.match(str(path)) and not path.exists():
+        raise InputError(f"{source}: an address on the web; download the video first")
+    pattern = matching_files(path)
+    if pattern is not None:
+        return pattern
+    path = _existing(path)
+    return image_files(path) if path.is_dir() else path
+
+
+def source_name(source: Source) -> str:
+    """For messages and file names."""
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return f"{source[0]} and {len(source) - 1} more"
+    return str(source)
 
 
 def write_video(
@@ -169,184 +193,6 @@ def _existing(path: str | Path) -> Path:
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; {EXPECTED}")
     return path
-
-
-def _decode_video(path: Path) -> Iterator[Tensor]:
-    with _Decoder(path) as decoder:
-        resampler = FrameRateResampler(decoder.fps)
-        for frame, time_seconds in decoder.frames():
-            yield from resampler.push(frame, time_seconds)
-
-
-class _Decoder:
-    """One open container and the decoder of its best video stream."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._container = av.open(str(path.absolute()), metadata_errors="replace")
-        except (av.error.FFmpegError, OSError) as error:
-            raise InputError(
-                f"{path}: not a video, or cut off before its index ({_reason(error)}); {EXPECTED}"
-            ) from error
-        stream = self._container.streams.best("video")
-        if stream is None or stream.codec_context is None:
-            self._container.close()
-            raise InputError(f"{path}: no picture stream in this file; {EXPECTED}")
-        assert isinstance(stream, av.VideoStream)
-        self._stream = stream
-        self._codec = stream.codec_context
-        if self._codec.name in TEXT_CODECS:
-            self._container.close()
-            raise InputError(f"{path}: a text file, not a video; {EXPECTED}")
-        self._decoder = self._choose_decoder()
-        self._decoder.thread_type = "AUTO"
-
-    def __enter__(self) -> _Decoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._container.close()
-
-    @property
-    def fps(self) -> float:
-        """Average frames per second, by the container."""
-        for rate in (self._stream.average_rate, self._stream.guessed_rate):
-            if rate is not None and 0 < rate <= 1000:
-                return float(rate)
-        return FALLBACK_FPS
-
-    @property
-    def _duration_seconds(self) -> float | None:
-        stream = self._stream
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        if self._container.duration and len(self._container.streams) == 1:
-            return self._container.duration / av.time_base
-        return None
-
-    def info(self) -> VideoInfo:
-        picture = next(self._pictures(), None)
-        assert picture is not None  # else _pictures has raised
-        stream = self._stream
-        frame = _to_tensor(picture, _form_of(picture, stream.sample_aspect_ratio))
-        return VideoInfo(
-            width=frame.shape[1],
-            height=frame.shape[0],
-            fps=self.fps,
-            num_frames=stream.frames or None,
-            duration_seconds=self._duration_seconds,
-            codec=self._codec.name,
-            has_alpha=frame.shape[2] == 4,
-            rotation_degrees=round(picture.rotation / 90) * 90 % 360,
-        )
-
-    def frames(self) -> Iterator[tuple[Tensor, float | None]]:
-        """Frames [H, W, C], all of the first one's size, and when they are shown, in seconds."""
-        form: _FrameForm | None = None
-        count = 0
-        for picture in self._pictures():
-            if form is None:
-                form = _form_of(picture, self._stream.sample_aspect_ratio)
-            time = None
-            if picture.pts is not None and self._stream.time_base is not None:
-                time = float(picture.pts * self._stream.time_base)
-            count += 1
-            yield _to_tensor(picture, form), time
-        self._warn_if_short(count)
-
-    def _warn_if_short(self, count: int) -> None:
-        """Say so if clearly fewer frames came than the container declares."""
-        declared = self._stream.frames or (self._duration_seconds or 0) * self.fps
-        if count < 0.95 * declared - 2:
-            logger.warning(
-                "%s: only the first %d frames of about %d can be decoded; the file is cut off",
-                self.path,
-                count,
-                round(declared),
-            )
-
-    def _choose_decoder(self) -> av.video.codeccontext.VideoCodecContext:
-        name = ALPHA_DECODERS.get(self._codec.name)
-        if name and self._stream.metadata.get("alpha_mode") == "1":
-            try:
-                decoder = av.CodecContext.create(name, "r")
-            except av.error.FFmpegError:
-                logger.warning("%s: its alpha is ignored: FFmpeg has no %s", self.path, name)
-            else:
-                assert isinstance(decoder, av.video.codeccontext.VideoCodecContext)
-                return decoder
-        return self._codec
-
-    def _pictures(self) -> Iterator[av.VideoFrame]:
-        """Decoded pictures; damage is logged, and what can be decoded after it still comes."""
-        damage: str | None = None
-        found = False
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    break
-                pictures = self._decoder.decode(packet)
-            except (av.error.FFmpegError, OSError, ValueError) as error:
-                if isinstance(error, av.error.EOFError):
-                    break
-                damage = damage or _reason(error)
-                continue
-            found = found or bool(pictures)
-            yield from pictures
-        if not found:
-            raise InputError(
-                f"{self.path}: not one frame can be decoded; the video is cut off or damaged: "
-                "encode it again"
-            )
-        if damage:
-            logger.warning("%s: parts of the video are damaged (%s)", self.path, damage)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _FrameForm:
-    """What all frames of a video are brought to, even if the stream changes on the way."""
-
-    width: int
-    height: int
-    has_alpha: bool
-    display_matrix: NDArray[np.int32] | None
-
-
-def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameForm:
-    """The form of the first frame, with square pixels.
-
-    Asked of one frame only: PyAV's side data and its frame refer to each other, so that a frame
-    whose side data was looked at stays in memory until Python's garbage collector comes by.
-    """
-    width = picture.width
-    if pixel_aspect and 0.2 < pixel_aspect < 5:
-        width = max(1, round(width * pixel_aspect))
-    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
-    return _FrameForm(
-        width=width,
-        height=picture.height,
-        has_alpha=any(component.is_alpha for component in picture.format.components),
-        display_matrix=None if matrix is None else np.frombuffer(bytes(matrix), np.int32),
-    )
-
-
-def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
-    """uint8 [H, W, 3 or 4], upright."""
-    picture_rgb = picture.reformat(
-        width=form.width, height=form.height, format="rgba" if form.has_alpha else "rgb24"
-    )
-    array = np.asarray(picture_rgb.to_ndarray(), np.uint8)
-    if form.display_matrix is not None:
-        array = upright(array, form.display_matrix)
-    return torch.from_numpy(np.ascontiguousarray(array))
-
-
-def _reason(error: BaseException) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split()).lower()
 
 
 def _encode(path: Path, frames: Iterable[Tensor], fps: float, quality: int | None) -> int:

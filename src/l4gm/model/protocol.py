@@ -13,8 +13,8 @@ from l4gm.geometry.cameras import Cameras
 class Reconstructor(Protocol):
     """Images of an object over time in, Gaussians of every frame out.
 
-    A plain function is one. Networks that can do more than the paper's say so in two attributes,
-    which `works_from_video_alone` and `keeps_views` read.
+    A plain function is one. Networks that can do more than the paper's say so in attributes, which
+    `works_from_video_alone`, `keeps_views` and `interpolates_images` read.
     """
 
     def __call__(
@@ -33,8 +33,8 @@ class Reconstructor(Protocol):
             cameras: [V] or [B, T, V], of the images.
             present: [B, V] bool, which views are given; None: all.
             alpha: [B, T, V, H, W] in [0, 1], given where it is known.
-            first: [B, 3, H, W], view 0 of the moment at which views 1.. were taken, given where
-                that is not the first of the T.
+            first: [B, 3 or 4, H, W], view 0 of the moment at which views 1.. were taken (and its
+                alpha), given where that is not the first of the T.
 
         Returns:
             Gaussians [B, T, N].
@@ -51,3 +51,9 @@ def keeps_views(reconstruct: Reconstructor) -> bool:
     """Whether the views of the first frame serve all chunks; by default each chunk renders them
     for the next, as in the paper."""
     return bool(getattr(reconstruct, "keeps_views", False))
+
+
+def interpolates_images(reconstruct: Reconstructor) -> bool:
+    """Whether frames between come from images put between the video's, reconstructed like them;
+    by default a network of its own makes them, as in the paper."""
+    return bool(getattr(reconstruct, "interpolates_images", False))

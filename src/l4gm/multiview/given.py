@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from l4gm.errors import InputError
-from l4gm.media.images import image_files, is_image, read_image
+from l4gm.media.images import is_image, read_image
 from l4gm.media.resample import Crop, crop_and_resize
+from l4gm.media.sequences import image_files
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
 
 logger = logging.getLogger(__name__)

@@ -12,11 +12,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from l4gm.model.protocol import Reconstructor
+from l4gm.model.protocol import Reconstructor, keeps_views
 from l4gm.pipeline.align import best_azimuth
 from l4gm.pipeline.chunks import ChunkState, run_network
 from l4gm.pipeline.report import PipelineReport
 from l4gm.pipeline.rig import NUM_VIEWS, InputRig
+
+# Views that are turned by less are better as they are than rendered again, for all frames.
+_NEGLIGIBLE_DEGREES = 2.0
 
 
 @torch.inference_mode()
@@ -34,6 +37,8 @@ def state_from_aligned_views(
         guess = run_network(reconstruct, views[None, None], rig.cameras(), None)[0, 0]
     with report.stage("align", rig.device):
         report.azimuth_degrees = best_azimuth(guess, frame[:3], rig)
+        if keeps_views(reconstruct) and abs(report.azimuth_degrees) <= _NEGLIGIBLE_DEGREES:
+            return ChunkState(views=views)
         return ChunkState(views=rig.draw_all(guess, report.azimuth_degrees))
 
 

@@ -15,10 +15,16 @@ from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
-from l4gm.model.protocol import Reconstructor, keeps_views, works_from_video_alone
+from l4gm.model.protocol import (
+    Reconstructor,
+    interpolates_images,
+    keeps_views,
+    works_from_video_alone,
+)
 from l4gm.model.sources import is_solid, load_pretrained, resolve_weights
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
+from l4gm.pipeline.between import FramesBetween
 from l4gm.pipeline.device import Precision, device_of, find_device, find_precision
 from l4gm.pipeline.frames import (
     DEFAULT_FPS,
@@ -33,6 +39,7 @@ from l4gm.pipeline.frames import (
 from l4gm.pipeline.report import PipelineReport, Progress, SharedProgress
 from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition, run_together
+from l4gm.solid.model import SolidModel
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +118,8 @@ class VideoTo4D:
         Args:
             name: "mini" (bundled), "official" (the paper's, from the hub), or a folder.
             device: "auto" (CUDA, else MPS, else CPU) or a torch device.
-            precision: of the networks; "auto" is float16 on CUDA, as released, else float32.
+            precision: of the networks; "auto" is float16 on CUDA, as released, else float32, and
+                for the bundled model bfloat16 wherever the device computes in it.
                 Gaussians and pictures are float32 always.
             compile: pass the U-Nets of `L4GM`s through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
@@ -137,7 +145,12 @@ class VideoTo4D:
         dtype = find_precision(precision, place)
 
         def network(kind: Literal["recon", "interp"]) -> nn.Module:
-            model = load_pretrained(name, kind, place).to(dtype)
+            model = load_pretrained(name, kind, place)
+            if isinstance(model, SolidModel):  # geometry stays in float32
+                if precision != "auto":
+                    model.arithmetic = dtype
+                return model
+            model = model.to(dtype)
             if compile and isinstance(model, L4GM):
                 model.unet.compile(dynamic=False)
             return model
@@ -264,7 +277,9 @@ class VideoTo4D:
             views = on_white(views.to(self.device, torch.float32).clamp(0, 1))
             views = match_alpha(resized(views, self.stage_size), with_alpha)
         between = self.interpolation if interpolate else None
-        if interpolate and between is None:
+        if interpolate and interpolates_images(self.reconstruction):
+            source = FramesBetween(source, self.stage_size)
+        elif interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
         stages = Stages(
             reconstruct=self.reconstruction,

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from l4gm.model.config import L4GMConfig
+from l4gm.solid.config import SolidConfig
 
 Network = Literal["reconstruction", "interpolation"]
 Schedule = Literal["cosine", "one cycle"]
@@ -26,6 +27,9 @@ class Stage:
         schedule: "cosine" or "one cycle" (the paper's), see `learning_rate_factor`.
         num_clips: how many different clips the stage draws from.
         keep_clips: hold them in memory; for data that is rendered or decoded slowly.
+        still_share: solid networks: share of the steps that show single moments, as many of them
+            as clips of T frames have.
+        video_only_share: solid networks: share of the steps without any side view.
     """
 
     steps: int
@@ -37,6 +41,8 @@ class Stage:
     schedule: Schedule = "cosine"
     num_clips: int = 2000
     keep_clips: bool = True
+    still_share: float = 0.0
+    video_only_share: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +65,7 @@ class TrainConfig:
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
 
-    model: L4GMConfig
+    model: L4GMConfig | SolidConfig
     stages: tuple[Stage, ...]
     network: Network = "reconstruction"
     seed: int = 0
@@ -86,18 +92,32 @@ class TrainConfig:
             )
 
     @property
+    def paper_model(self) -> L4GMConfig:
+        """The config of the paper's network."""
+        assert isinstance(self.model, L4GMConfig)
+        return self.model
+
+    @property
+    def solid_model(self) -> SolidConfig:
+        """The config of a solid network."""
+        assert isinstance(self.model, SolidConfig)
+        return self.model
+
+    @property
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint or a report."""
-        return asdict(self) | {"model": self.model.to_dict()}
+        architecture = "solid" if isinstance(self.model, SolidConfig) else "l4gm"
+        return asdict(self) | {"model": self.model.to_dict(), "architecture": architecture}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TrainConfig:
         """Inverse of `to_dict`; unknown names raise TypeError."""
         values = dict(values)
-        values["model"] = L4GMConfig.from_dict(values["model"])
+        kind = SolidConfig if values.pop("architecture", "l4gm") == "solid" else L4GMConfig
+        values["model"] = kind.from_dict(values["model"])
         values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         values["betas"] = tuple(values["betas"])
         return TrainConfig(**values)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from l4gm.model.config import L4GMConfig
+from l4gm.solid.config import SolidConfig
 from l4gm.train.config import Network, Stage, TrainConfig
 
 
@@ -53,6 +54,43 @@ def big_interpolation_preset() -> TrainConfig:
     )
 
 
+def mini_preset() -> TrainConfig:
+    """The bundled network: single moments at half size, then clips too, then full size.
+
+    Some twelve hours of two cores, rendering included.
+    """
+    half = Stage(
+        steps=9000,
+        size_px=128,
+        num_frames=4,
+        batch_size=4,
+        learning_rate=2e-3,
+        num_clips=12_000,
+        still_share=1.0,
+    )
+    mixed = replace(half, steps=6000, num_clips=4096, still_share=0.6, warmup_steps=30)
+    return TrainConfig(
+        model=SolidConfig(),
+        stages=(half, mixed, replace(mixed, steps=8000, size_px=256, learning_rate=1.2e-3)),
+        precision="bfloat16",
+        weight_decay=0.02,
+        ema_decay=0.998,
+    )
+
+
+def tiny_preset() -> TrainConfig:
+    """A third of the width of `mini`, some 30 minutes of two cores."""
+    mini = mini_preset()
+    model = SolidConfig(
+        token_channels=96, heads=3, blocks=2, channels=(64, 48, 32), lifted_channels=12
+    )
+    stages = tuple(
+        replace(stage, steps=stage.steps // 12, num_clips=1024, size_px=128)
+        for stage in mini.stages[:2]
+    )
+    return replace(mini, model=model, stages=stages)
+
+
 def debug_preset() -> TrainConfig:
     """A network of a few thousand numbers and a handful of steps, for tests and try-outs."""
     model = L4GMConfig(
@@ -89,6 +127,11 @@ def debug_interpolation_preset() -> TrainConfig:
 
 
 PRESETS: dict[Network, dict[str, Callable[[], TrainConfig]]] = {
-    "reconstruction": {"big": big_preset, "debug": debug_preset},
+    "reconstruction": {
+        "mini": mini_preset,
+        "tiny": tiny_preset,
+        "big": big_preset,
+        "debug": debug_preset,
+    },
     "interpolation": {"big": big_interpolation_preset, "debug": debug_interpolation_preset},
 }

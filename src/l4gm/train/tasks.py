@@ -25,6 +25,7 @@ from l4gm.train.batches import BatchSampler
 from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.interpolation import PairSampler, interpolate_clip, summarize_interpolation
 from l4gm.train.losses import Objective
+from l4gm.train.optimization import make_optimizer
 from l4gm.train.records import write_config
 
 NUM_PICTURES = 8  # of held-out clips, in a report
@@ -98,6 +99,10 @@ class Task(Protocol):
         """The network, as it is before it has learned anything."""
         ...
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Of the network's weights. A group's "rate", if any, multiplies the learning rate."""
+        ...
+
     def step_loss(self, device: torch.device) -> StepLoss:
         """What a step minimises."""
         ...
@@ -127,6 +132,10 @@ class ClipTask:
     validation: ClipSource | None = None
     validation_clips: int = 16
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW, as in the paper."""
+        return make_optimizer(model, self.config)
+
     def heldout(self, request: ClipRequest) -> list[Clip]:
         """The clips that are scored; none where there are none."""
         if self.validation is None:
@@ -146,7 +155,7 @@ class ReconstructionTask(ClipTask):
 
     def new_network(self) -> L4GM:
         """Of the run's config."""
-        return L4GM(self.config.model)
+        return L4GM(self.config.paper_model)
 
     def step_loss(self, device: torch.device) -> StepLoss:
         """Renderings of free views."""
@@ -184,7 +193,7 @@ class ReconstructionTask(ClipTask):
         """The weights, with the T they are used at, and `config.json`."""
         known = metadata | {"chunk_frames": str(self.config.chunk_frames)}
         save_weights(model, path, metadata=known)
-        write_config(path.parent, self.config.model)
+        write_config(path.parent, self.config.paper_model)
 
 
 @dataclass(frozen=True)
@@ -206,7 +215,7 @@ class InterpolationTask(ClipTask):
 
     def new_network(self) -> L4GM:
         """Of the run's config."""
-        return L4GM(self.config.model)
+        return L4GM(self.config.paper_model)
 
     def step_loss(self, device: torch.device) -> StepLoss:
         """Renderings of free views."""
@@ -234,4 +243,4 @@ class InterpolationTask(ClipTask):
     def save(self, model: L4GM, path: Path, metadata: dict[str, str]) -> None:
         """The weights, and `config.json`."""
         save_weights(model, path, metadata=metadata)
-        write_config(path.parent, self.config.model)
+        write_config(path.parent, self.config.paper_model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l4gm.media.info import FrameRateResampler
+from l4gm.media.timing import FrameRateResampler
 
 
 def resample(times: list[float | None], fps: float) -> list[int]:
