@@ -4,8 +4,8 @@
     python benchmarks/autoregressive_rolls.py --model my_model/ --objects 8
 
 A procedural object moves to and fro, so that the same frames come again in every loop: whatever
-differs between loops is what rolling does. Novel views are compared with the truth. Views are handed
-on from chunk to chunk as the model does it: the bundled one keeps those of the first frame.
+differs between loops is what rolling does. Novel views are compared with the truth. Views are
+handed on from chunk to chunk as the model does it: the bundled one keeps the first frame's.
 Writes autoregressive_rolls.json to benchmarks/results (--output).
 """
 

@@ -121,7 +121,7 @@ class VideoTo4D:
             precision: of the networks; "auto" is float16 on CUDA, as released, else float32, and
                 for the bundled model bfloat16 wherever the device computes in it.
                 Gaussians and pictures are float32 always.
-            compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
+            compile: pass the U-Nets of `L4GM`s through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
             options: further arguments of the constructor. `chunk_frames` is by default what the
                 weight file says, else 16, or 1 for LGM, which has no temporal attention.

@@ -19,8 +19,7 @@ class Stage:
 
     Args:
         steps: optimizer steps.
-        size_px: input and supervision size; the network is convolutional, so that a stage at half
-            size (a quarter of the price) teaches most of what the full size needs.
+        size_px: input and supervision size; any that the network's levels divide.
         num_frames: T.
         batch_size: clips an optimizer step, over all processes.
         learning_rate: peak.
