@@ -14,7 +14,7 @@ from l4gm.solid.network import SolidInput, VolumeMaps
 from l4gm.solid.volume import Frustum
 from l4gm.train.solid_batches import SIDE_AZIMUTHS, SolidBatch
 
-COLOR_WEIGHT, MOTION_WEIGHT = 0.7, 4.0
+COLOR_WEIGHT, MOTION_WEIGHT = 0.7, 8.0
 RADIUS = 1.5
 
 
