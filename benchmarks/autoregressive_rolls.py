@@ -1,12 +1,11 @@
 """What twelve autoregressive rolls cost: decibels between the first and the last loop.
 
     python benchmarks/autoregressive_rolls.py                    # the bundled model, three objects
-    python benchmarks/autoregressive_rolls.py --model runs/tiny --objects 8
+    python benchmarks/autoregressive_rolls.py --model my_model/ --objects 8
 
 A procedural object moves to and fro, so that the same frames come again in every loop: whatever
-differs between loops is what rolling does. Novel views are compared with the truth. With the four
-first views given, every chunk draws the next one's views; from the video alone the bundled model
-leaves them out of every chunk, so that nothing is handed on and nothing can be lost.
+differs between loops is what rolling does. Novel views are compared with the truth. Views are
+handed on from chunk to chunk as the model does it: the bundled one keeps the first frame's.
 Writes autoregressive_rolls.json to benchmarks/results (--output).
 """
 

@@ -3,7 +3,7 @@
 # and the Khronos glTF validator. Never fails: without them those tests skip, and say so.
 set -u
 cd "$(dirname "$0")/.."
-splat_transform=@playcanvas/splat-transform@2.7.1
+splat_transform=@playcanvas/splat-transform@3.7.0
 gltf_validator=gltf-validator@2.0.0-dev.3.10
 
 if ! command -v npm >/dev/null 2>&1 || [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ]; then

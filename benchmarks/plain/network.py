@@ -38,7 +38,7 @@ class AttentionLayer(nn.Module):
         super().__init__()
         self.over_time = over_time
         self.norm = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
-        self.attn = Attention(channels, config.head_count(channels))
+        self.attn = Attention(channels, config.attention_head_count)
 
     def forward(self, x: Tensor, frames: int, views: int) -> Tensor:
         """[B T V, C, h, w] -> the same."""

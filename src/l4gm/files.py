@@ -9,12 +9,12 @@ from l4gm.errors import InputError
 from l4gm.gaussians.compact_file import read_compact, write_compact
 from l4gm.gaussians.frame_folder import is_frame_folder, read_frame_folder, write_frame_folder
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
-from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import read_sequence, write_sequence
 from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.gaussians.usd import SUFFIXES as USD_SUFFIXES
 from l4gm.gaussians.usd import read_usd, write_usd
+from l4gm.gaussians.visible import without_invisible
 from l4gm.viewer.player import write_player
 
 _ONE_FRAME_FPS = 1.0
@@ -34,6 +34,7 @@ def save(
     path: str | os.PathLike[str],
     *,
     frame_format: str = "ply",
+    layout: str | None = None,
     up: Up = "y",
     scale: float = 1.0,
     prune: bool = True,
@@ -44,8 +45,8 @@ def save(
 
     - `cat.ply`, `.compressed.ply`, `.splat`, `.spz`, `.sog`, `.glb`: one set of Gaussians (or a
       sequence of one frame);
-    - a folder (it exists, or the path has no suffix, or ends in a slash): frame_0000.ply ... and
-      sequence.json, the same Gaussians in the same order in every file;
+    - a folder (it exists, or the path has no suffix, or ends in a slash): frame_0000.ply ..., and
+      beside the folder its index, cat.json;
     - `cat.safetensors`: the sequence without loss, with fps and cameras;
     - `cat.l4gm`: the sequence and its fps, 20 to 45 times smaller than PLY files, slightly rounded;
     - `cat.usdc`, `.usd`, `.usda`: the sequence as time samples (needs usd-core);
@@ -57,17 +58,20 @@ def save(
         result: Gaussians [N] or a GaussianSequence.
         path: where to write; missing folders are made, a file of that name is replaced.
         frame_format: folders only: what the frames are, a key of `STILL_FORMATS`.
+        layout: "full" for PLY with all 62 properties, "v4" for SPZ version 4.
         up: the file's up axis, "y", "-y" (for viewers that take y down), "z" or "-z". glTF, l4gm's
             own files and pages are y up by definition, USD is "y" or "z".
         scale: the file's units in one of ours; not of l4gm's own files and pages.
-        prune: single PLY only: leave out opacities below 0.005, as the released code does.
+        prune: files of one set, folders and USD: leave out what is invisible (opacity below 1/255),
+            so that files are small and the frames' counts differ; else every file holds all
+            Gaussians in order.
         title: player only: the page's heading; by default the file's name.
         input_video: player only: a video file to show beside the object.
 
     Raises:
         InputError: an unknown suffix, a sequence for a file of one set, an axis or a scale that the
             format does not have, or a place that cannot be written to.
-        ValueError: an unknown axis or frame format, or a scale that is not positive.
+        ValueError: an unknown axis, frame format or layout, or a scale that is not positive.
     """
     kind = _kind(path)
     path = Path(path)
@@ -77,20 +81,21 @@ def save(
     _check_axes(path, frame_format if kind == "folder" else kind, up, scale)
     if kind in STILL_FORMATS:
         one = to_file_axes(_single(result, path).detach().to("cpu"), up, scale)
-        if kind == "ply":
-            write_ply(path, one, prune=prune)
-        else:
-            STILL_FORMATS[kind].write(path, one)
+        STILL_FORMATS[kind].writer(layout)(path, without_invisible(one) if prune else one)
         return
+    if layout is not None and kind != "folder":
+        raise ValueError(f"{path}: such files have one layout, got {layout!r}")
     sequence = _sequence(result)
     if kind == "folder":
-        write_frame_folder(path, sequence, frame_format, up=up, scale=scale)
+        write_frame_folder(
+            path, sequence, frame_format, layout=layout, up=up, scale=scale, prune=prune
+        )
     elif kind == "safetensors":
         write_sequence(path, sequence)
     elif kind == "l4gm":
         write_compact(path, sequence)
     elif kind == "usd":
-        write_usd(path, sequence, up=up, scale=scale)
+        write_usd(path, sequence, up=up, scale=scale, prune=prune)
     else:
         write_player(path, sequence, title=title or path.stem, input_video=input_video)
 
@@ -109,9 +114,9 @@ def load(
 
     Args:
         path: a file of any kind that `save` writes but a page, or a folder.
-        fps: frames per second of a folder from another program, which has no sequence.json.
+        fps: frames per second of a folder from another program, which has no index.
         up, scale: the up axis and the units in one of ours, of files that do not say: single ones
-            and folders without sequence.json. "y" and 1 when left out.
+            and folders without index. "y" and 1 when left out.
 
     Returns:
         Gaussians [N] from a file of one set, a GaussianSequence from anything else.

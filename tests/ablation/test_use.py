@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,16 +11,15 @@ from l4gm.ablation import use
 from l4gm.data.clip import Clip
 from l4gm.datagen.clips import ProceduralClips
 from l4gm.evaluation.renders import clip_images
-from l4gm.model.l4gm import L4GM
 from l4gm.pipeline.video_to_4d import VideoTo4D
-from l4gm.train.presets import PRESETS
 
 
 @pytest.fixture(scope="module")
-def tried() -> use.UseTest:
-    torch.manual_seed(0)
-    network = L4GM(PRESETS["reconstruction"]["debug"]().model).eval()
-    pipeline = VideoTo4D(network, network, chunk_frames=4, render_size=32, stage_size=32)
+def tried(video_model: Path) -> use.UseTest:
+    pipeline = VideoTo4D.from_pretrained(
+        video_model, device="cpu", chunk_frames=4, render_size=32, stage_size=32
+    )
+    pipeline.interpolation = pipeline.reconstruction
     return use.UseTest(
         pipeline=pipeline,
         sources={"procedural": ProceduralClips(0, "heldout")},

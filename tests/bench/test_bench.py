@@ -100,11 +100,9 @@ def test_flops_of_one_layer_by_hand():
     assert forward_flops(config, 1) == 2 * pixels * inside
 
 
-def test_plain_stands_in_for_the_released_kind_only(tmp_path: Path):
+def test_a_folder_without_the_plain_network(tmp_path: Path):
     with pytest.raises(InputError, match=r"network\.py"):
         load_plain(tmp_path, small_network())
-    with pytest.raises(InputError, match="--model big"):
-        load_plain(PLAIN, L4GM.from_pretrained("mini"))
 
 
 def test_parts_are_measured():

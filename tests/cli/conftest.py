@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from l4gm.cli.main import main
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.video import write_video
 from l4gm.model.l4gm import L4GM
-from l4gm.model.own_weights import VIEWS
 from l4gm.model.weights import save_weights
-from l4gm.multiview.side_views import SideViewNet
-from l4gm.train.presets import debug_multiview_preset, debug_preset
+from l4gm.train.presets import debug_preset
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,17 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(scope="session")
 def views_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of a generator of views, as `l4gm train multiview` leaves them."""
+    """The four views of a first frame."""
     folder = tmp_path_factory.mktemp("views")
-    torch.manual_seed(0)
-    network = SideViewNet(debug_multiview_preset().view_model)
-    VIEWS.save(network, folder / "multiview.safetensors")
+    (pixels,) = moving_disc(1, size=64)
+    for azimuth in (0, 90, 180, 270):
+        Image.fromarray(pixels.numpy()).save(folder / f"{azimuth}.png")
     return folder
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of a few thousand numbers, trained for nothing, that take a video alone."""
+    """Random weights of a few thousand numbers, trained for nothing."""
     folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     save_weights(L4GM(debug_preset().model), folder / "recon.safetensors")

@@ -21,14 +21,14 @@ from l4gm.files import load
 from l4gm.gaussians.types import GaussianSequence
 
 
-def options(model_folder: Path) -> app.Options:
-    return app.Options(model=str(model_folder), max_frames=3, device="cpu")
+def options(video_model: Path) -> app.Options:
+    return app.Options(model=str(video_model), max_frames=3, device="cpu")
 
 
-def test_reconstruct_video(tmp_path: Path, video: Path, model_folder: Path) -> None:
+def test_reconstruct_video(tmp_path: Path, video: Path, video_model: Path) -> None:
     told: list[tuple[str, int, int]] = []
     results = [
-        reconstruct_video(video, tmp_path, options(model_folder), lambda *state: told.append(state))
+        reconstruct_video(video, tmp_path, options(video_model), lambda *state: told.append(state))
         for _ in range(2)
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"disc_4d", "disc_4d_2"}
@@ -40,19 +40,19 @@ def test_reconstruct_video(tmp_path: Path, video: Path, model_folder: Path) -> N
         assert isinstance(sequence, GaussianSequence)
         assert len(sequence) == 3
         with zipfile.ZipFile(by_name["frames_ply.zip"]) as archive:
-            assert len(archive.namelist()) == 4
+            assert archive.namelist() == [f"frame_000{i}.ply" for i in range(3)]
         page = re.search('srcdoc="([^"]*)"', outcome.player)
         assert page
         assert html.unescape(page[1]) == by_name["index.html"].read_text()
     assert {stage for stage, _, _ in told} >= {"prepare", "reconstruct", "page"}
 
 
-def test_bad_video_leaves_nothing(tmp_path: Path, model_folder: Path) -> None:
+def test_bad_video_leaves_nothing(tmp_path: Path, video_model: Path) -> None:
     (tmp_path / "in").mkdir()
     bad = tmp_path / "in" / "<img src=x onerror=alert(1)>.mp4"
     bad.write_bytes(b"no video")
     with pytest.raises(InputError):
-        reconstruct_video(bad, tmp_path / "out", options(model_folder), lambda *state: None)
+        reconstruct_video(bad, tmp_path / "out", options(video_model), lambda *state: None)
     assert not (tmp_path / "out").exists()
 
 
@@ -70,13 +70,14 @@ def test_without_gradio(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gradio") is None, reason='needs pip install "l4gm[app]"')
-def test_served(tmp_path: Path, video: Path, model_folder: Path) -> None:
+@pytest.mark.usefixtures("needs_bundled")
+def test_served(tmp_path: Path, video: Path) -> None:
     """On this machine alone; a video through Gradio's own client; a bad one is a clear error."""
     from gradio_client import Client, handle_file
 
     command = [sys.executable, "-m", "l4gm", "app", "--no-browser", "--folder", str(tmp_path)]
     process = subprocess.Popen(
-        [*command, "--model", str(model_folder), "--max-frames", "3"],
+        [*command, "--max-frames", "3"],
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from l4gm.gaussians.sequence_file import read_sequence
 from l4gm.media.video import write_video
 from l4gm.model.weights import CONFIG_KEY, read_header
 
@@ -93,32 +94,31 @@ def test_bad_video(
     run: Callable,
     tmp_path: Path,
     video: Path,
-    model_folder: Path,
+    video_model: Path,
     make: MakeFile,
     words: list[str],
 ) -> None:
     path = make(tmp_path, video)
     before = {file.name for file in tmp_path.iterdir()}
-    outcome = run("reconstruct", path, "-o", tmp_path / "out", "--model", model_folder)
+    outcome = run("reconstruct", path, "-o", tmp_path / "out", "--model", video_model)
     outcome.assert_bad_input(path.name, *words)
     assert {file.name for file in tmp_path.iterdir()} == before
 
 
 def test_one_frame_gives_a_still_object(
-    run: Callable, tmp_path: Path, model_folder: Path, make_video: Callable
+    run: Callable, tmp_path: Path, video_model: Path, make_video: Callable
 ) -> None:
     """One frame is enough: the result is a sequence of one."""
     video = make_video(tmp_path / "one.mp4", 1)
     out = tmp_path / "out"
-    common = ("--model", model_folder, "--orbit-size", "16", "--device", "cpu")
+    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu")
     assert run("reconstruct", video, "-o", out, *common).code == 0
-    assert (out / "frame_0000.ply").exists()
-    assert not (out / "frame_0001.ply").exists()
+    assert len(read_sequence(out / "sequence.safetensors")) == 1
 
 
 @pytest.mark.slow
 def test_ten_thousand_frames_are_cut_with_a_warning(
-    run: Callable, tmp_path: Path, model_folder: Path, make_video: Callable
+    run: Callable, tmp_path: Path, video_model: Path, make_video: Callable
 ) -> None:
     """By default 300 frames are used, said aloud; here fewer, for speed."""
     frames = [torch.full((16, 16, 3), 255, dtype=torch.uint8) for _ in range(2)]
@@ -127,11 +127,11 @@ def test_ten_thousand_frames_are_cut_with_a_warning(
     video = tmp_path / "long.mp4"
     write_video(video, (frames[index % 2] for index in range(10_000)), 12.0)
     out = tmp_path / "out"
-    common = ("--model", model_folder, "--orbit-size", "16", "--device", "cpu")
+    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu")
     outcome = run("reconstruct", video, "-o", out, "--max-frames", "4", *common)
     assert outcome.code == 0
     assert "only the first 4 of about 10000 frames" in outcome.err
-    assert len(list(out.glob("frame_*.ply"))) == 4
+    assert len(read_sequence(out / "sequence.safetensors")) == 4
 
 
 def damaged(folder: Path, good: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
@@ -217,22 +217,22 @@ def test_bad_options(
     run: Callable,
     tmp_path: Path,
     video: Path,
-    model_folder: Path,
+    video_model: Path,
     arguments: tuple[str, ...],
     words: list[str],
 ) -> None:
-    chosen = arguments if "--model" in arguments else (*arguments, "--model", model_folder)
+    chosen = arguments if "--model" in arguments else (*arguments, "--model", video_model)
     run("reconstruct", video, "-o", tmp_path / "out", *chosen).assert_bad_input(*words)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_place_that_cannot_be_written(
-    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+    run: Callable, tmp_path: Path, video: Path, video_model: Path
 ) -> None:
     file = tmp_path / "file"
     file.touch()
     out = file / "out"
-    run("reconstruct", video, "-o", out, "--model", model_folder).assert_bad_input(str(out), "-o")
+    run("reconstruct", video, "-o", out, "--model", video_model).assert_bad_input(str(out), "-o")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +19,8 @@ from PIL import Image
 from l4gm.files import load
 from l4gm.gaussians.ply import read_ply
 from l4gm.gaussians.sequence_file import read_sequence
-from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.visible import without_invisible
 from l4gm.media.video import probe_video, read_frames
 from l4gm.model.weights import file_sha256
 
@@ -35,25 +36,23 @@ def files_in(folder: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory: pytest.TempPathFactory, video: Path, model_folder: Path) -> Path:
+def result(tmp_path_factory: pytest.TempPathFactory, video: Path, video_model: Path) -> Path:
     """The folder of one run."""
     from l4gm.cli.main import main
 
     out = tmp_path_factory.mktemp("results") / "disc"
     assert (
-        main(["reconstruct", str(video), "-o", str(out), "--model", str(model_folder), *SMALL]) == 0
+        main(["reconstruct", str(video), "-o", str(out), "--model", str(video_model), *SMALL]) == 0
     )
     return out
 
 
 def test_folder_holds_what_is_promised(result: Path) -> None:
     assert files_in(result) == [
-        *(f"frame_{index:04d}.ply" for index in range(9)),
         "index.html",
         "input.mp4",
         "orbit.mp4",
         "report.json",
-        "sequence.json",
         "sequence.safetensors",
     ]
     assert files_in(result.parent) == ["disc"]
@@ -66,12 +65,25 @@ def test_all_forms_hold_the_same_object(result: Path) -> None:
     loaded = load(result)
     assert isinstance(loaded, GaussianSequence)
     assert loaded.fps == 12.0
+
+
+def test_frames_as_ply_are_asked_for(
+    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+) -> None:
+    """In a folder that holds nothing else, and of what is visible."""
+    out = tmp_path / "out"
+    outcome = run("reconstruct", video, "-o", out, "--model", model_folder, *SMALL, "--ply")
+    assert outcome.code == 0
+    assert re.search(r"sequence\.safetensors [\d.]+ MB.* ply [\d.]+ [kM]B\)", outcome.out)
+    assert files_in(out / "ply") == [f"frame_{index:04d}.ply" for index in range(9)]
+    frames, sequence = load(out / "ply"), read_sequence(out / "sequence.safetensors")
+    assert isinstance(frames, GaussianSequence)
+    assert frames.fps == 12.0
     for index in (0, 8):
-        frame = read_ply(result / f"frame_{index:04d}.ply")
-        torch.testing.assert_close(frame.means, sequence.gaussians[index].means)
-        torch.testing.assert_close(
-            frame.opacities, sequence.gaussians[index].opacities, atol=1e-5, rtol=1e-4
-        )
+        expected = without_invisible(sequence.gaussians[index])
+        frame = read_ply(out / "ply" / f"frame_{index:04d}.ply")
+        torch.testing.assert_close(frame.means, expected.means)
+        torch.testing.assert_close(frame.opacities, expected.opacities, atol=1e-5, rtol=1e-4)
 
 
 def test_videos_play_in_time(result: Path) -> None:
@@ -89,28 +101,28 @@ def test_page_stands_alone(result: Path) -> None:
     assert "https://" not in page
 
 
-def test_report_tells_everything(result: Path, model_folder: Path, video: Path) -> None:
+def test_report_tells_everything(result: Path, video_model: Path, video: Path) -> None:
     report = json.loads((result / "report.json").read_text())
     assert report["settings"]["video"] == str(video)
     assert report["settings"]["seed"] == 0
     assert report["device"] == "cpu"
-    weights = report["weights"]["recon.safetensors"]
-    assert weights["sha256"] == file_sha256(model_folder / "recon.safetensors")
+    weights = report["weights"]["solid.safetensors"]
+    assert weights["sha256"] == file_sha256(video_model / "solid.safetensors")
     assert report["result"] == {"num_frames": 9, "num_gaussians": 1024, "fps": 12.0}
-    assert report["pipeline"]["first_guess"] == "every chunk"
+    assert report["pipeline"]["first_guess"] == "video alone"
     assert set(report["pipeline"]["seconds"]) >= {"load model", "prepare", "reconstruct", "orbit"}
     assert report["versions"]["torch"] == torch.__version__
     assert report["warnings"] == []
 
 
 def test_precision_is_an_option(
-    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+    run: Callable, tmp_path: Path, video: Path, video_model: Path
 ) -> None:
     """In bfloat16 the Gaussians are near float32's, not the same; a run in between is another."""
     gaussians = []
     for precision in ("float32", "bfloat16"):
         out = tmp_path / precision
-        arguments = ("reconstruct", video, "-o", out, "--model", model_folder, *SMALL)
+        arguments = ("reconstruct", video, "-o", out, "--model", video_model, *SMALL)
         assert run(*arguments, "--max-frames", 2, "--precision", precision).code == 0
         gaussians.append(load(out / "sequence.safetensors").gaussians)
     difference = (gaussians[0].colors - gaussians[1].colors).abs()
@@ -118,9 +130,9 @@ def test_precision_is_an_option(
 
 
 def test_existing_results_are_replaced_only_when_told(
-    run: Callable, result: Path, video: Path, model_folder: Path
+    run: Callable, result: Path, video: Path, video_model: Path
 ) -> None:
-    common = ("reconstruct", video, "-o", result, "--model", model_folder, *SMALL)
+    common = ("reconstruct", video, "-o", result, "--model", video_model, *SMALL)
     before = (result / "report.json").read_text()
     run(*common).assert_bad_input(str(result), "--overwrite")
     assert (result / "report.json").read_text() == before
@@ -131,16 +143,15 @@ def test_existing_results_are_replaced_only_when_told(
     report = json.loads((result / "report.json").read_text())
     assert report["result"]["num_frames"] == 2
     assert len(report["warnings"]) == 1
-    assert not (result / "frame_0002.ply").exists()
     assert files_in(result.parent) == ["disc"]
 
 
 def test_same_seed_same_bytes(
-    run: Callable, tmp_path: Path, model_folder: Path, make_video: MakeVideo
+    run: Callable, tmp_path: Path, video_model: Path, make_video: MakeVideo
 ) -> None:
     video = make_video(tmp_path / "disc.mp4", 2)
     for name in ("one", "two"):
-        common = ("--model", model_folder, "--device", "cpu", "--orbit-size", "16")
+        common = ("--model", video_model, "--device", "cpu", "--orbit-size", "16")
         assert run("reconstruct", video, "-o", tmp_path / name, *common).code == 0
     first, second = (
         (tmp_path / name / "sequence.safetensors").read_bytes() for name in ("one", "two")
@@ -149,13 +160,13 @@ def test_same_seed_same_bytes(
 
 
 def test_given_views_are_used(
-    run: Callable, tmp_path: Path, model_folder: Path, make_video: MakeVideo
+    run: Callable, tmp_path: Path, video_model: Path, make_video: MakeVideo
 ) -> None:
     video = make_video(tmp_path / "disc.mp4", 1)
     views = tmp_path / "views"
     views.mkdir()
     Image.new("RGB", (64, 64), (0, 0, 255)).save(views / "90.png")
-    common = ("reconstruct", video, "--model", model_folder, *SMALL)
+    common = ("reconstruct", video, "--model", video_model, *SMALL)
     assert run(*common, "-o", tmp_path / "alone").code == 0
     assert run(*common, "-o", tmp_path / "given", "--views", views).code == 0
     alone, given = (
@@ -166,54 +177,36 @@ def test_given_views_are_used(
     assert not (tmp_path / "x").exists()
 
 
-def test_views_are_made_by_a_network_of_ours(
+def test_a_network_that_needs_views(
     run: Callable, tmp_path: Path, video: Path, model_folder: Path, views_folder: Path
 ) -> None:
-    both = tmp_path / "both"
-    shutil.copytree(model_folder, both)
-    shutil.copy(views_folder / "multiview.safetensors", both)
-    weights = "multiview.safetensors"
-    for number, (model, choice, first_guess) in enumerate(
-        [
-            (model_folder, ("--multiview", views_folder), "generated"),
-            (model_folder, ("--multiview", views_folder / weights), "generated"),
-            (both, (), "generated"),
-            (both, ("--multiview", "none"), "every chunk"),
-        ]
-    ):
-        out = tmp_path / str(number)
-        outcome = run("reconstruct", video, "-o", out, "--model", model, *choice, *SMALL)
-        assert outcome.code == 0, outcome.err
-        report = json.loads((out / "report.json").read_text())
-        assert report["pipeline"]["first_guess"] == first_guess
-        assert (weights in report["weights"]) == (first_guess == "generated")
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *SMALL)
+    run(*common, "--multiview", "none").assert_bad_input("--views", "l4gm[multiview]")
+    assert run(*common, "--views", views_folder, "--no-align").code == 0
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["pipeline"]["first_guess"] == "given"
     assert report["multiview"] == "none"
-    same = [(tmp_path / name / "sequence.safetensors").read_bytes() for name in "012"]
-    assert same[0] == same[1] == same[2]
 
 
 def test_sources_of_views_that_are_none(
-    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+    run: Callable, tmp_path: Path, video: Path, video_model: Path
 ) -> None:
-    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, "--multiview")
-    run(*common, tmp_path).assert_bad_input("multiview.safetensors", "l4gm train multiview")
-    run(*common, tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
-    run(*common, model_folder / "recon.safetensors").assert_bad_input(
-        "not those of a generator of views"
-    )
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", video_model, "--multiview")
+    run(*common, tmp_path).assert_bad_input(str(tmp_path), "parts of ImageDream")
+    run(*common, tmp_path / "no").assert_bad_input("there is no such folder")
     assert not list(tmp_path.iterdir())
 
 
 def test_default_name_is_the_videos(
     run: Callable,
     tmp_path: Path,
-    model_folder: Path,
+    video_model: Path,
     make_video: MakeVideo,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make_video(tmp_path / "my disc.mp4", 1)
     monkeypatch.chdir(tmp_path)
-    assert run("reconstruct", "my disc.mp4", "--model", model_folder, *SMALL).code == 0
+    assert run("reconstruct", "my disc.mp4", "--model", video_model, *SMALL).code == 0
     assert files_in(tmp_path) == ["my disc.mp4", "my disc_4d"]
 
 
@@ -228,39 +221,32 @@ def assert_same_result(one: Path, other: Path) -> None:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
-@pytest.fixture(scope="module", params=["interp", "motion"])
-def interpolating_model(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Path:
+@pytest.fixture(scope="module")
+def interpolating_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reconstruction network and one for frames between, as small as `model_folder`'s."""
     from l4gm.model.l4gm import L4GM
-    from l4gm.model.motion import MotionNet
-    from l4gm.model.own_weights import MOTION
     from l4gm.model.weights import save_weights
-    from l4gm.train.presets import debug_motion_preset, debug_preset
+    from l4gm.train.presets import debug_preset
 
     folder = tmp_path_factory.mktemp("both")
     torch.manual_seed(3)
-    save_weights(L4GM(debug_preset().model), folder / "recon.safetensors")
-    path = folder / f"{request.param}.safetensors"
-    if request.param == "interp":
-        save_weights(L4GM(debug_preset().model), path)
-    else:
-        MOTION.save(MotionNet(debug_motion_preset().motion_model), path)
+    for name in ("recon", "interp"):
+        save_weights(L4GM(debug_preset().model), folder / f"{name}.safetensors")
     return folder
 
 
 def cut_off_after(monkeypatch: pytest.MonkeyPatch, frames: int, error: BaseException) -> None:
     """Writing the frame of this number fails, as a disk or a person may have it."""
-    from l4gm.cli import reconstruction
-    from l4gm.gaussians.ply import write_ply
+    from l4gm.gaussians.sequence_file import SequenceWriter
 
-    def failing(path: Path, *args: object, **options: object) -> None:
-        if path.name == f"frame_{frames:04d}.ply":
+    append = SequenceWriter.append
+
+    def failing(self: SequenceWriter, gaussians: Gaussians) -> None:
+        if self.frames_written <= frames < self.frames_written + gaussians.shape[0]:
             raise error
-        write_ply(path, *args, **options)  # type: ignore[arg-type]
+        append(self, gaussians)
 
-    monkeypatch.setattr(reconstruction, "write_ply", failing)
+    monkeypatch.setattr(SequenceWriter, "append", failing)
 
 
 @pytest.mark.parametrize("stop", [3, 9, 21])
@@ -268,12 +254,14 @@ def test_interpolated_run_resumes_with_the_same_bytes(
     run: Callable,
     tmp_path: Path,
     interpolating_model: Path,
+    views_folder: Path,
     video: Path,
     monkeypatch: pytest.MonkeyPatch,
     stop: int,
 ) -> None:
     """Nine frames become 25; cut off before the first note, at the second chunk, in the third."""
-    common = ("reconstruct", video, "--model", interpolating_model, *CHUNKED)
+    given = ("--views", views_folder, "--no-align")
+    common = ("reconstruct", video, "--model", interpolating_model, *given, *CHUNKED)
     assert run(*common, "-o", tmp_path / "whole").code == 0
     with monkeypatch.context() as patch:
         cut_off_after(patch, stop, KeyboardInterrupt())
@@ -301,11 +289,11 @@ def test_interpolated_run_resumes_with_the_same_bytes(
 def test_full_disk_is_told_and_resumed(
     run: Callable,
     tmp_path: Path,
-    model_folder: Path,
+    video_model: Path,
     video: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    common = ("reconstruct", video, "--model", model_folder, *CHUNKED)
+    common = ("reconstruct", video, "--model", video_model, *CHUNKED)
     with monkeypatch.context() as patch:
         cut_off_after(patch, 5, OSError(28, "No space left on device"))
         outcome = run(*common, "-o", tmp_path / "out")
@@ -326,11 +314,11 @@ def test_full_disk_is_told_and_resumed(
 def test_overwrite_begins_an_unfinished_run_anew(
     run: Callable,
     tmp_path: Path,
-    model_folder: Path,
+    video_model: Path,
     video: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *CHUNKED)
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", video_model, *CHUNKED)
     with monkeypatch.context() as patch:
         cut_off_after(patch, 5, RuntimeError("something else"))
         assert run(*common).code == 1
@@ -343,7 +331,7 @@ def test_overwrite_begins_an_unfinished_run_anew(
 def test_too_little_room_is_told_after_the_first_chunk(
     run: Callable,
     tmp_path: Path,
-    model_folder: Path,
+    video_model: Path,
     video: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -352,22 +340,22 @@ def test_too_little_room_is_told_after_the_first_chunk(
 
     usage = reconstruction.shutil.disk_usage(tmp_path)._replace(free=5 * 2 * 1024 * 14 * 4 - 1)
     monkeypatch.setattr(reconstruction.shutil, "disk_usage", lambda path: usage)
-    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *CHUNKED)
-    outcome = run(*common)
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", video_model, *CHUNKED)
+    outcome = run(*common, "--ply")
     assert outcome.code == 1
     assert "GB are free; make room" in outcome.err.splitlines()[-1]
     assert files_in(tmp_path) == []
 
 
 def test_several_videos_in_one_command(
-    run: Callable, tmp_path: Path, model_folder: Path, make_video: MakeVideo
+    run: Callable, tmp_path: Path, video_model: Path, make_video: MakeVideo
 ) -> None:
     """A bad one is told and does not stop the others; with --resume what is there stays."""
     first = make_video(tmp_path / "first.mp4", 2)
     third = make_video(tmp_path / "third.mp4", 3)
     (tmp_path / "bad.mp4").write_text("no video")
     out = tmp_path / "out"
-    common = ("-o", out, "--model", model_folder, *SMALL)
+    common = ("-o", out, "--model", video_model, *SMALL)
     outcome = run("reconstruct", first, tmp_path / "bad.mp4", third, *common)
     assert outcome.code == 2
     assert outcome.err.splitlines()[-1].startswith("l4gm: error: ")
@@ -390,11 +378,17 @@ def test_several_videos_in_one_command(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_killed_run_leaves_nothing_under_the_name_and_resumes_with_the_same_bytes(
-    tmp_path: Path, run: Callable, model_folder: Path, make_video: MakeVideo, number: signal.Signals
+    tmp_path: Path,
+    run: Callable,
+    model_folder: Path,
+    views_folder: Path,
+    make_video: MakeVideo,
+    number: signal.Signals,
 ) -> None:
-    """Killed as soon as a second chunk is being written."""
+    """Killed as soon as a first chunk is noted."""
     video = make_video(tmp_path / "long.mp4", 60)
     options = [str(video), "--model", str(model_folder), *CHUNKED]
+    options += ["--views", str(views_folder), "--no-align"]
     process = subprocess.Popen(
         [sys.executable, "-m", "l4gm", "reconstruct", *options, "-o", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
@@ -405,7 +399,7 @@ def test_killed_run_leaves_nothing_under_the_name_and_resumes_with_the_same_byte
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 240  # the first run on a machine compiles the kernels
-    while not (tmp_path / ".out.unfinished" / "frame_0005.ply").exists():
+    while not (tmp_path / ".out.unfinished" / "unfinished.safetensors").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from l4gm.media.video import probe_video, read_frames
-from l4gm.train.presets import PRESETS, debug_preset
+from l4gm.train.presets import debug_preset
 
 
 @pytest.mark.slow
@@ -35,10 +32,10 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
         "--pictures", tmp_path / "pictures", "--device", "cpu",
     )  # fmt: skip
     assert outcome.code == 0, outcome.err
-    assert "| procedural | views given | 1 |" in outcome.out
-    assert "| procedural | video only | 1 |" in outcome.out
+    assert "| procedural | views given | 1 clip |" in outcome.out
+    assert "video only" not in outcome.out
     names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert names == ["procedural_000_video_only.png", "procedural_000_views_given.png"]
+    assert names == ["procedural_000_views_given.png"]
     with Image.open(tmp_path / "pictures" / names[0]) as sheet:
         assert sheet.size == (4 * 32, 4 * 32)  # 4 free views; truth, rendering, first and last
     alone = run(
@@ -46,7 +43,7 @@ def test_train_stop_resume_and_use(run: Callable, tmp_path: Path) -> None:
         "--network-alone", "--json", "--device", "cpu",
     )  # fmt: skip
     scores = json.loads(alone.out)["procedural"]
-    assert [score["setting"] for score in scores] == ["views given", "video only"]
+    assert [score["setting"] for score in scores] == ["views given"]
     assert all(5 < score["psnr"] < 50 for score in scores)
 
 
@@ -63,8 +60,8 @@ def test_train_interpolation_from_a_reconstruction(
     second = run(*common, "--resume", "--validation-clips", "1")
     assert second.code == 0, second.err
     last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
-    assert last["shortfall_video_only"] == pytest.approx(
-        last["psnr_reconstructed_video_only"] - last["psnr_between_video_only"], abs=1e-3
+    assert last["shortfall"] == pytest.approx(
+        last["psnr_reconstructed"] - last["psnr_between"], abs=1e-3
     )
     run("train", "reconstruction", "--preset", "debug", "-o", folder, "--resume").assert_bad_input(
         "another network", "interpolation"
@@ -82,90 +79,16 @@ def test_train_on_a_packed_set(run: Callable, tmp_path: Path) -> None:
     assert trained.code == 0, trained.err
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == debug_preset().total_steps
-    assert lines[-1]["surface"] > 0  # packed clips have depth
     assert (tmp_path / "run/recon.safetensors").is_file()
-    motion = run("train", "motion", "--preset", "debug", "--data", packed, "--device", "cpu",
-                 "-o", tmp_path / "motion", "--validation-clips", "0")  # fmt: skip
-    motion.assert_bad_input("does not know where its surface moves", "--models")
 
 
-def test_train_motion_stop_and_resume(run: Callable, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    common = ("train", "motion", "--preset", "debug", "-o", folder, "--device", "cpu")
-    first = run(*common, "--validation-clips", "1", "--max-minutes", "0.000001")
-    assert "--resume goes on" in first.out, first.err
-    second = run(*common, "--validation-clips", "1", "--resume")
-    assert second.code == 0, second.err
-    assert "beside recon.safetensors" in second.out
-    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
-    assert last["error_still"] > 0
-    more = run(
-        "train", "motion", "--preset", "debug", "-o", tmp_path / "more", "--device", "cpu",
-        "--validation-clips", "0", "--weights", folder / "motion.safetensors",
-    )  # fmt: skip
-    assert more.code == 0, more.err
-    run("train", "motion", "--preset", "big", "-o", tmp_path / "big").assert_bad_input("mini")
-
-
-def test_train_reconstruction_on_generated_views(
-    run: Callable, views_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With the generator that is named, and without one where that is said."""
-    plain = debug_preset()
-    stages = tuple(replace(stage, generated_view_probability=1.0) for stage in plain.stages)
-    wanting = replace(plain, stages=stages)
-    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: wanting)
-    weights = {}
-    for name, source in {"views": views_folder, "none": "none"}.items():
-        folder = tmp_path / name
-        outcome = run(
-            "train", "reconstruction", "--preset", "debug", "-o", folder, "--device", "cpu",
-            "--validation-clips", "0", "--multiview", source,
-        )  # fmt: skip
+def test_evaluate_a_network_that_works_from_a_video_alone(run: Callable, video_model: Path) -> None:
+    common = ("--clips", "1", "--frames", "2", "--size", "32", "--json", "--device", "cpu")
+    for more in ((), ("--network-alone",)):
+        outcome = run("evaluate", "renders", "--model", video_model, *common, *more)
         assert outcome.code == 0, outcome.err
-        weights[name] = load_file(folder / "recon.safetensors")
-    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: plain)
-    folder = tmp_path / "plain"
-    run("train", "reconstruction", "--preset", "debug", "-o", folder, "--device", "cpu",
-        "--validation-clips", "0")  # fmt: skip
-    for name, values in load_file(folder / "recon.safetensors").items():
-        assert torch.equal(values, weights["none"][name]), name
-    assert not torch.equal(weights["none"]["conv.weight"], weights["views"]["conv.weight"])
-    missing = tmp_path / "no.safetensors"
-    monkeypatch.setitem(PRESETS["reconstruction"], "debug", lambda: wanting)
-    run(
-        "train", "reconstruction", "--preset", "debug", "-o", tmp_path / "x", "--multiview", missing
-    ).assert_bad_input("no.safetensors")
-
-
-def test_train_multiview_stop_resume_and_use(
-    run: Callable, model_folder: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    common = ("train", "multiview", "--preset", "debug", "-o", folder, "--device", "cpu")
-    first = run(*common, "--validation-clips", "1", "--max-minutes", "0.000001")
-    assert "--resume goes on" in first.out, first.err
-    second = run(*common, "--validation-clips", "1", "--resume")
-    assert second.code == 0, second.err
-    assert f"--multiview {folder}" in second.out
-    last = json.loads((folder / "log.jsonl").read_text().splitlines()[-1])
-    assert last["gain_views"] < last["psnr_views"]
-    on_weights = run(
-        "train", "multiview", "--preset", "debug", "-o", tmp_path / "more", "--device", "cpu",
-        "--validation-clips", "0", "--weights", folder / "multiview.safetensors",
-        "--skip-stages", "1",
-    )  # fmt: skip
-    assert on_weights.code == 0, on_weights.err
-    scores = {}
-    for source in ("none", folder):
-        outcome = run(
-            "evaluate", "renders", "--model", model_folder, "--multiview", source, "--json",
-            "--clips", "1", "--frames", "2", "--size", "32", "--device", "cpu",
-        )  # fmt: skip
-        assert outcome.code == 0, outcome.err
-        scores[source] = {s["setting"]: s["psnr"] for s in json.loads(outcome.out)["procedural"]}
-    assert scores["none"]["views given"] == scores[folder]["views given"]
-    assert scores["none"]["video only"] != scores[folder]["video only"]
+        scores = json.loads(outcome.out)["procedural"]
+        assert [score["setting"] for score in scores] == ["views given", "video only"]
 
 
 def test_train_refuses(run: Callable, tmp_path: Path) -> None:
@@ -181,11 +104,6 @@ def test_train_refuses(run: Callable, tmp_path: Path) -> None:
         "train", "interpolation", "-o", tmp_path / "run", "--true-views", "2",
         "--weights", tmp_path / "no.safetensors",
     ).assert_bad_input("--true-views 2")  # fmt: skip
-    multiview = ("train", "multiview", "-o", tmp_path / "run")
-    run(*multiview, "--preset", "big").assert_bad_input("--preset big", "tiny, mini, debug")
-    run(*multiview, "--true-views", "1").assert_bad_input("--true-views", "interpolation")
-    run(*multiview, "--multiview", "none").assert_bad_input("--multiview", "reconstruction")
-    run(*multiview, "--weights", tmp_path / "no.safetensors").assert_bad_input("no.safetensors")
     run("train", "everything", "-o", tmp_path).assert_bad_input("everything", "reconstruction")
     assert not list(tmp_path.iterdir())
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from l4gm.evaluation import consistent4d
+from l4gm.perceptual import published
 
 MakeTree = Callable[..., Path]
 
@@ -20,6 +21,7 @@ def no_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any weights of metrics."""
     monkeypatch.setenv("L4GM_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(published, "_in_package", lambda file: [])
 
 
 @pytest.fixture

@@ -6,7 +6,14 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from l4gm.evaluation.metrics import alpha_iou, flicker, psnr, ssim
+from l4gm.evaluation.metrics import (
+    alpha_iou,
+    flicker,
+    gradient_energy,
+    motion_energy,
+    psnr,
+    ssim,
+)
 
 
 def noisy_pair(seed: int, *shape: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -77,6 +84,19 @@ def test_flicker_of_a_still_truth_is_the_mean_squared_change() -> None:
     assert flicker(blinking, still).item() == pytest.approx(0.25)
     assert flicker(still, blinking).item() == pytest.approx(-0.25)
     assert flicker(still[:1], still[:1]).item() == 0
+    assert motion_energy(blinking).item() == pytest.approx(0.25)
+
+
+def test_a_step_smeared_over_k_pixels_has_a_kth_of_the_gradient_energy() -> None:
+    across = torch.arange(16).float()
+    sharp, smeared = (across >= 8).float(), ((across - 6) / 4).clamp(0, 1)
+    images = torch.stack([sharp, smeared]).expand(3, 16, 2, 16).permute(2, 0, 1, 3)
+    energies = [gradient_energy(image).item() for image in images]
+    assert energies[0] == pytest.approx(1 / 15)  # one of 15 neighbours in each row
+    assert energies[1] == pytest.approx(energies[0] / 4)
+    turned = images.transpose(-1, -2)
+    assert gradient_energy(turned).item() == pytest.approx(sum(energies) / 2)
+    assert gradient_energy(torch.full((3, 8, 8), 0.3)).item() == 0
 
 
 @pytest.mark.gpu

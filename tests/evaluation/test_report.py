@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from l4gm.cli.main import main
+from l4gm.data.clip import ClipRequest
 from l4gm.evaluation.findings import Curve, Findings, judge
 from l4gm.evaluation.plots import line_plot, ticks
-from l4gm.evaluation.renders import ClipScore
 from l4gm.evaluation.report import Report, ShownPicture, page, pictures_of
+from l4gm.evaluation.scores import ClipScore
 
 
-def score(name: str, psnr: float, setting: str = "views given") -> ClipScore:
+def score(name: str, psnr: float, setting: str = "views given", **more) -> ClipScore:
     return ClipScore(
         name=name,
         setting=setting,
@@ -27,6 +28,7 @@ def score(name: str, psnr: float, setting: str = "views given") -> ClipScore:
         psnr_on_axis=psnr + 1,
         ssim=0.8,
         alpha_iou=0.9,
+        **more,
     )
 
 
@@ -46,6 +48,7 @@ def report(**changes) -> Report:
     values = {
         "model": {"name": "mini", "recon.safetensors": "SHA-256 abc"},
         "protocol": "8 frames",
+        "request": ClipRequest(num_frames=8),
         "renders": {"procedural": [score("a", 18.0), score("b", 14.0), score("c", 20.0)]},
         "findings": [FINDINGS],
         "missing": {"data": "l4gm evaluate ablation --suite data"},
@@ -87,9 +90,18 @@ def test_the_page_is_whole_and_needs_nothing_else() -> None:
     assert "<it>" not in text
 
 
+def test_the_contact_sheet_is_the_first_image() -> None:
+    sheet = np.full((8, 48, 3), 200, np.uint8)
+    text = page(report(), [ShownPicture("worst", np.zeros((8, 8, 3), np.uint8))], sheet)
+    first = re.search(r"<img[^>]*>", text)[0]
+    assert 'alt="contact sheet"' in first
+    assert text.index(first) < text.index("<h2>")
+    assert "contact sheet" not in page(report(), [])
+
+
 def test_failures_missing_runs_and_skipped_metrics_are_shown() -> None:
     text = page(report(), [])
-    assert "on 1 of 3 objects it is below a baseline" in text  # b: 14 dB, below 15
+    assert "below one on 1 of 3 objects" in text  # b: 14 dB, below 15
     assert '<span class="agrees">agrees</span> it helps' in text
     assert "l4gm evaluate ablation --suite data" in text
     assert "weights missing: vgg16" in text
@@ -102,6 +114,9 @@ def test_json_says_what_the_page_says() -> None:
     (summary,) = values["renders"]["summaries"]["procedural"]
     assert summary["psnr"] == pytest.approx(52 / 3)
     assert f"{summary['psnr']:.2f}" in page(report(), [])
+    table = values["renders"]["table"]
+    assert [row["what"] for row in table] == ["3 clips", "nearest image", "all white"]
+    assert [row["PSNR"] for row in table] == ["17.33", "15.00", "12.00"]
     assert Findings.from_dict(values["ablations"][0]) == FINDINGS
 
 
@@ -113,6 +128,12 @@ def test_best_middle_and_worst_are_shown() -> None:
     captions = [picture.caption for picture in pictures_of(rows, "set")]
     assert [re.search(r": (\w),", caption)[1] for caption in captions] == ["b", "e", "a"]
     assert len(pictures_of(rows[:1], "set")) == 1
+    # What people see decides, where it is known.
+    rows = [
+        (score(n, 9.0, st_lpips=d), pixels) for n, d in zip("abc", (0.3, 0.1, 0.2), strict=True)
+    ]
+    captions = [picture.caption for picture in pictures_of(rows, "set")]
+    assert [re.search(r": (\w),", caption)[1] for caption in captions] == ["a", "c", "b"]
 
 
 def test_points_of_a_plot_lie_where_their_values_say() -> None:

@@ -49,6 +49,50 @@ def animated_grid(frames: int, side: int) -> GaussianSequence:
     return GaussianSequence(Gaussians.stack(sets), 24.0)
 
 
+def points_on_a_torus(frames: int, count: int, *, vary: bool = True) -> GaussianSequence:
+    """[frames, count]: opaque splats on a torus that turns and swells, new ones in every frame.
+
+    As a network makes them that lays splats on a surface: rows of two frames have nothing to do
+    with each other.
+
+    Args:
+        frames, count: T and N.
+        vary: every frame has another number of visible Gaussians, the rest is invisible.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sets = []
+    for frame in range(frames):
+        turn = 2 * math.pi * frame / 24
+        u, v = 2 * math.pi * torch.rand(2, count, generator=generator)
+        tube = 0.2 + 0.05 * math.sin(turn)
+        ring = 0.4 + tube * v.cos()
+        points = torch.stack([ring * u.cos(), ring * u.sin(), tube * v.sin()], -1)
+        normals = torch.stack([v.cos() * u.cos(), v.cos() * u.sin(), v.sin()], -1)
+        cos, sin = math.cos(turn), math.sin(turn)
+        rotation = torch.tensor([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+        points, normals = points @ rotation.T, normals @ rotation.T
+        # The rotation from +z to the normal.
+        x, y, z = normals.unbind(-1)
+        quats = torch.nn.functional.normalize(
+            torch.stack([1 + z + 1e-4, -y, x, torch.zeros_like(x)], -1), dim=-1
+        )
+        size = 1.6 * math.sqrt(0.4 * tube * 4 * math.pi**2 / count)
+        scales = torch.tensor([size, size, size / 8]).expand(count, 3)
+        opacities = torch.full((count,), 0.97)
+        if vary:
+            opacities[count - frame * count // (20 * frames) - 1 :] = 0.0
+        stripes = 0.5 + 0.4 * torch.sin(5 * u)
+        colors = torch.stack([stripes, 0.5 + 0.4 * torch.cos(3 * v), 1 - stripes], -1)
+        sets.append(Gaussians(points, quats, scales.clone(), opacities, colors))
+    return GaussianSequence(Gaussians.stack(sets), 24.0)
+
+
+@pytest.fixture(scope="session")
+def surface_clip() -> GaussianSequence:
+    """Ten frames of 4096, of which every frame shows other ones."""
+    return points_on_a_torus(10, 4096)
+
+
 @pytest.fixture(scope="session")
 def clip() -> GaussianSequence:
     """Ten frames of 4 x 16 x 16."""

@@ -17,7 +17,6 @@ import torch
 
 from l4gm.evaluation.metrics import psnr
 from l4gm.gaussians.glb import read_glb, write_glb
-from l4gm.gaussians.orientation import from_file_axes
 from l4gm.gaussians.ply import read_ply, write_ply
 from l4gm.gaussians.still_formats import STILL_FORMATS
 from l4gm.gaussians.types import Gaussians, GaussianSequence
@@ -26,8 +25,14 @@ from l4gm.geometry.rotations import matrix_from_quat
 from l4gm.splat.render import render
 
 # splat-transform writes no .splat and reads no .glb.
-READ_BY_OTHERS = ("ply", "compressed-ply", "splat", "spz", "sog")
-WRITTEN_BY_OTHERS = ("ply", "compressed-ply", "spz", "sog", "glb")
+READ_BY_OTHERS = (
+    *((kind, None) for kind in ("ply", "compressed-ply", "splat", "spz", "sog")),
+    *(("ply", "full"), ("spz", "v4")),
+)
+WRITTEN_BY_OTHERS = (
+    *((kind, ()) for kind in ("ply", "compressed-ply", "spz", "sog", "glb")),
+    ("spz", ("--spz-version", "3")),
+)
 
 
 def node_modules() -> Path:
@@ -75,16 +80,13 @@ def one(clip: GaussianSequence) -> Gaussians:
     return clip.gaussians[3].map(torch.clone)
 
 
-@pytest.mark.parametrize("kind", READ_BY_OTHERS)
-def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "layout"), READ_BY_OTHERS)
+def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str, layout: str | None) -> None:
     """The same numbers as we read from it ourselves, and the same pictures as before."""
     source = tmp_path / f"ours{STILL_FORMATS[kind].suffix}"
-    STILL_FORMATS[kind].write(source, one)
+    STILL_FORMATS[kind].writer(layout)(source, one)
     splat_transform(source, tmp_path / "theirs.ply")
     theirs = read_ply(tmp_path / "theirs.ply")
-    if kind == "spz":
-        # SPZ says right, up, back; splat-transform's PLY is right, down, front.
-        theirs = from_file_axes(theirs, "-y")
     ours = STILL_FORMATS[kind].read(source)
     assert theirs.num_gaussians == one.num_gaussians
     for name, tolerance in (("means", 1e-5), ("scales", 1e-5), ("colors", 1e-5)):
@@ -98,16 +100,16 @@ def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str) -> None:
     assert_drawn_alike(theirs, one, 45)
 
 
-@pytest.mark.parametrize("kind", WRITTEN_BY_OTHERS)
-def test_we_read_theirs(tmp_path: Path, one: Gaussians, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "options"), WRITTEN_BY_OTHERS)
+def test_we_read_theirs(
+    tmp_path: Path, one: Gaussians, kind: str, options: tuple[str, ...]
+) -> None:
     """From the same PLY; they sort the Gaussians."""
     one = one.map(lambda tensor: tensor[:256])  # one view of four, whose places are apart
     write_ply(tmp_path / "a.ply", one, prune=False)
     target = tmp_path / f"theirs{STILL_FORMATS[kind].suffix}"
-    splat_transform(tmp_path / "a.ply", target, *(("--spz-version", "3") if kind == "spz" else ()))
+    splat_transform(tmp_path / "a.ply", target, *options)
     theirs = STILL_FORMATS[kind].read(target)
-    if kind == "spz":
-        theirs = from_file_axes(theirs, "-y")
     if kind == "glb":  # they turn a PLY, taken as y down, so that y is up: by 180 degrees about z
         half_turn = torch.tensor([-1.0, -1, 1])
         torch.testing.assert_close(theirs.means * half_turn, one.means, atol=1e-5, rtol=0)
@@ -125,11 +127,12 @@ def test_we_read_theirs(tmp_path: Path, one: Gaussians, kind: str) -> None:
     assert_drawn_alike(theirs, one, 40)
 
 
-def test_spz_of_others_is_read_with_harmonics(tmp_path: Path, one: Gaussians) -> None:
+@pytest.mark.parametrize("version", ["3", "4"])
+def test_spz_of_others_is_read_with_harmonics(tmp_path: Path, version: str) -> None:
     """A PLY with harmonics of degree 2, through their SPZ."""
     script = tmp_path / "scene.mjs"
     script.write_text(_GENERATOR)
-    splat_transform(script, tmp_path / "a.spz", "--spz-version", "3")
+    splat_transform(script, tmp_path / "a.spz", "--spz-version", version)
     back = STILL_FORMATS["spz"].read(tmp_path / "a.spz")
     assert back.num_gaussians == 5
     torch.testing.assert_close(back.opacities, torch.full((5,), 0.5), atol=1 / 255, rtol=0)

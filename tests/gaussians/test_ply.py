@@ -160,6 +160,88 @@ def test_foreign_files(
     np.testing.assert_allclose(read.quats, quats, atol=1e-6)
 
 
+def test_full_layout_is_the_first_code_of_3d_gaussian_splatting(tmp_path: Path) -> None:
+    gaussians = some_gaussians(20)
+    write_ply(tmp_path / "a.ply", gaussians, prune=False, full=True)
+    vertex = plyfile.PlyData.read(str(tmp_path / "a.ply"))["vertex"]
+    names = [prop.name for prop in vertex.properties]
+    rest = [f"f_rest_{index}" for index in range(45)]
+    assert names == [
+        *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2"),
+        *rest,
+        *("opacity", "scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+    ]
+    assert not any(vertex[name].any() for name in ("nx", "ny", "nz", *rest))
+    assert_same(read_ply(tmp_path / "a.ply"), gaussians, 1e-5)
+
+
+def rewritten(path: Path, columns: dict[str, np.ndarray], *, text: bool = False) -> Path:
+    """A PLY with these vertex properties."""
+    rows = np.zeros(
+        len(next(iter(columns.values()))), [(n, v.dtype.str) for n, v in columns.items()]
+    )
+    for name, values in columns.items():
+        rows[name] = values
+    plyfile.PlyData([plyfile.PlyElement.describe(rows, "vertex")], text=text).write(str(path))
+    return path
+
+
+def columns_of(path: Path) -> dict[str, np.ndarray]:
+    vertex = plyfile.PlyData.read(str(path))["vertex"]
+    return {prop.name: np.array(vertex[prop.name]) for prop in vertex.properties}
+
+
+@pytest.mark.parametrize("kind", ["u1", "<u2", "<f4"])
+@pytest.mark.parametrize("text", [False, True])
+def test_rgb_instead_of_harmonics(tmp_path: Path, kind: str, text: bool) -> None:
+    """nerfstudio's, with colours in bytes, or in whatever else."""
+    gaussians = some_gaussians(30)
+    write_ply(tmp_path / "a.ply", gaussians, prune=False)
+    columns = columns_of(tmp_path / "a.ply")
+    largest = 1.0 if kind == "<f4" else float(np.iinfo(kind).max)
+    for index, name in enumerate(("red", "green", "blue")):
+        del columns[f"f_dc_{index}"]
+        values = gaussians.colors[:, index].numpy() * largest
+        columns[name] = (values if kind == "<f4" else np.rint(values)).astype(kind)
+    back = read_ply(rewritten(tmp_path / "b.ply", columns, text=text))
+    torch.testing.assert_close(back.colors, gaussians.colors, atol=0.51 / 255, rtol=0)
+    torch.testing.assert_close(back.means, gaussians.means)
+
+
+def test_2d_gaussians_become_thin_ones(tmp_path: Path) -> None:
+    gaussians = some_gaussians(30)
+    write_ply(tmp_path / "a.ply", gaussians, prune=False)
+    columns = columns_of(tmp_path / "a.ply")
+    del columns["scale_2"]
+    back = read_ply(rewritten(tmp_path / "b.ply", columns))
+    torch.testing.assert_close(back.scales[:, :2], gaussians.scales[:, :2])
+    torch.testing.assert_close(back.scales[:, 2], 0.01 * gaussians.scales[:, :2].amin(-1))
+
+
+def test_what_holds_no_gaussians_is_named(tmp_path: Path) -> None:
+    points = {name: np.zeros(7, np.float32) for name in "xyz"}
+    with pytest.raises(InputError, match=r"a point cloud of 7 points, not Gaussians.*f_dc_0"):
+        read_ply(rewritten(tmp_path / "cloud.ply", points))
+    faces = np.zeros(2, [("vertex_indices", "<i4", 3)])
+    vertices = np.zeros(4, [(name, "<f4") for name in "xyz"])
+    elements = [
+        plyfile.PlyElement.describe(vertices, "vertex"),
+        plyfile.PlyElement.describe(faces, "face"),
+    ]
+    plyfile.PlyData(elements).write(str(tmp_path / "mesh.ply"))
+    with pytest.raises(InputError, match="a mesh of 4 vertices and 2 faces, not Gaussians"):
+        read_ply(tmp_path / "mesh.ply")
+    for content, words in (
+        (b"glTF" + bytes(30), "it is a binary glTF"),
+        (b"PK\x03\x04" + bytes(30), "it is a zip file"),
+        (b"", "it is empty"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+    ):
+        (tmp_path / "other.ply").write_bytes(content)
+        with pytest.raises(InputError, match=f"not a PLY file, {words}|{words}"):
+            read_ply(tmp_path / "other.ply")
+
+
 def test_infinite_logits_and_zero_quaternions_of_other_writers(tmp_path: Path) -> None:
     zero = {f"rot_{i}": 0.0 for i in range(4)}
     foreign(tmp_path / "a.ply", opacity=np.inf, scale_1=-np.inf, **zero)

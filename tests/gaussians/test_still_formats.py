@@ -16,6 +16,7 @@ import numpy as np
 import plyfile
 import pytest
 import torch
+import zstandard
 from PIL import Image
 
 from l4gm.errors import InputError
@@ -52,6 +53,21 @@ RENDERED = {"ply": 90, "compressed-ply": 46, "splat": 50, "spz": 46, "sog": 50, 
 def one(clip: GaussianSequence) -> Gaussians:
     """1024 Gaussians; 300 are no multiple of anything."""
     return clip.gaussians[3]
+
+
+CASES = Path(__file__).resolve().parents[3] / "shared" / "cases" / "splats"
+
+
+def test_others_files_that_were_read_wrongly_once() -> None:
+    if not CASES.is_dir():
+        pytest.skip(f"no {CASES}")
+    spz = read_spz(CASES / "public_minimal_v4.spz")
+    assert spz.num_gaussians == 4
+    assert spz.means.tolist() == [[-1, 0, 1], [0, 0, 1], [-1, 0, 0], [0, 0, 0]]
+    nerfstudio = read_ply(CASES / "nerfstudio_rgb.ply")
+    assert nerfstudio.num_gaussians == 200
+    vertex = plyfile.PlyData.read(str(CASES / "nerfstudio_rgb.ply"))["vertex"]
+    np.testing.assert_allclose(nerfstudio.colors[:, 1] * 255, vertex["green"], atol=1e-4)
 
 
 def first(gaussians: Gaussians, count: int) -> Gaussians:
@@ -224,10 +240,63 @@ def test_spz_of_old_versions_and_with_harmonics(tmp_path: Path, one: Gaussians) 
     assert angles(new.quats, back.quats).max() < 0.08  # w is small here, and found from the rest
 
 
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_spz_version_4_holds_what_version_3_holds(
+    tmp_path: Path, one: Gaussians, count: int
+) -> None:
+    for version in (3, 4):
+        write_spz(tmp_path / f"{version}.spz", first(one, count), version=version)
+    assert (tmp_path / "4.spz").read_bytes()[:8] == b"NGSP" + struct.pack("<I", 4)
+    three, four = read_spz(tmp_path / "3.spz"), read_spz(tmp_path / "4.spz")
+    for name in FIELDS:
+        assert torch.equal(getattr(three, name), getattr(four, name))
+
+
+def test_spz_version_4_of_others(tmp_path: Path, one: Gaussians) -> None:
+    """Extensions before the table, and a stream of harmonics."""
+    write_spz(tmp_path / "a.spz", first(one, 7), version=4)
+    content = bytearray((tmp_path / "a.spz").read_bytes())
+    table, frames = content[32 : 32 + 5 * 16], content[32 + 5 * 16 :]
+    harmonics = zstandard.ZstdCompressor().compress(bytes(9 * 7))
+    content[12], content[14], content[15] = 1, 2, 6
+    struct.pack_into("<I", content, 16, 32 + 12)
+    table += struct.pack("<QQ", len(harmonics), 9 * 7)
+    extension = struct.pack("<III", 0xADBE0003, 4, 7)
+    (tmp_path / "b.spz").write_bytes(content[:32] + extension + table + frames + harmonics)
+    for name in FIELDS:
+        assert torch.equal(
+            getattr(read_spz(tmp_path / "b.spz"), name),
+            getattr(read_spz(tmp_path / "a.spz"), name),
+        )
+
+
 @pytest.mark.parametrize(
     ("offset", "value", "message"),
     [
-        (4, 4, "version 4.*splat-transform"),
+        (16, 2**32 - 1, "cut off"),  # the table lies beyond the file
+        (8, 10_000, "cut off"),
+        (15, 9, "cut off"),
+        (32, 2**62, "cut off"),
+        (40, 2**62, "cut off"),
+        (112, 0, "damaged"),
+    ],
+)
+def test_spz_version_4_that_lies(
+    tmp_path: Path, one: Gaussians, offset: int, value: int, message: str
+) -> None:
+    write_spz(tmp_path / "a.spz", first(one, 5), version=4)
+    content = bytearray((tmp_path / "a.spz").read_bytes())
+    kind = {15: "<B", 32: "<Q", 40: "<Q"}.get(offset, "<I")
+    struct.pack_into(kind, content, offset, value)
+    (tmp_path / "bad.spz").write_bytes(content)
+    with pytest.raises(InputError, match=rf"bad\.spz.*{message}"):
+        read_spz(tmp_path / "bad.spz")
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "message"),
+    [
+        (4, 5, "version 5.*splat-transform"),
         (8, 2**31, "damaged"),
         (8, 10_000, "cut off"),
         (12, 9, "damaged"),
@@ -313,6 +382,12 @@ def test_hostile_sog(tmp_path: Path, one: Gaussians, changes: dict[str, Any], me
     assert len(str(caught.value)) < 400
 
 
+def glb_chunks(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 12)
+    return json.loads(content[20 : 20 + length]), content[28 + length :]
+
+
 def edited_glb(tmp_path: Path, one: Gaussians, edit: Any) -> Path:
     write_glb(tmp_path / "good.glb", first(one, 20))
     content = (tmp_path / "good.glb").read_bytes()
@@ -332,7 +407,7 @@ def edited_glb(tmp_path: Path, one: Gaussians, edit: Any) -> Path:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d["meshes"][0]["primitives"][0].pop("extensions"), "found 0"),
+        (lambda d: d["meshes"][0]["primitives"][0].pop("extensions"), "a model of meshes"),
         (lambda d: d["meshes"].append(d["meshes"][0]), "found 2"),
         (lambda d: d["nodes"][0].update(scale=[2, 2, 2]), "apply their transforms"),
         (lambda d: d["meshes"][0]["primitives"][0]["attributes"].pop("POSITION"), "no POSITION"),
@@ -356,9 +431,7 @@ def test_glb_of_other_programs_has_shorts_and_strides(tmp_path: Path, one: Gauss
     """Rotations as normalised 16-bit integers, interleaved with two bytes of something else."""
     gaussians = first(one, 20)
     write_glb(tmp_path / "a.glb", gaussians)
-    content = (tmp_path / "a.glb").read_bytes()
-    (length,) = struct.unpack_from("<I", content, 12)
-    document, binary = json.loads(content[20 : 20 + length]), content[28 + length :]
+    document, binary = glb_chunks(tmp_path / "a.glb")
     rows = np.zeros(20, [("q", "<i2", 4), ("other", "<i4")])
     rows["q"] = (gaussians.quats[:, [1, 2, 3, 0]] * 32767).round().numpy()
     accessor = document["accessors"][2]
@@ -379,6 +452,22 @@ def test_glb_of_other_programs_has_shorts_and_strides(tmp_path: Path, one: Gauss
     back = read_glb(tmp_path / "b.glb")
     assert angles(back.quats, gaussians.quats).max() < 2e-4
     assert torch.equal(back.means, gaussians.means)
+
+
+def test_glb_points_have_linear_colors(tmp_path: Path, one: Gaussians) -> None:
+    """What viewers without the extension show: glTF's vertex colours are linear light."""
+    gaussians = first(one, 3)
+    gaussians.colors[:] = torch.tensor([0.0, 0.5, 1.0])
+    write_glb(tmp_path / "a.glb", gaussians)
+    document, binary = glb_chunks(tmp_path / "a.glb")
+    accessor = document["accessors"][
+        document["meshes"][0]["primitives"][0]["attributes"]["COLOR_0"]
+    ]
+    assert (accessor["componentType"], accessor["normalized"]) == (5123, True)
+    start = document["bufferViews"][accessor["bufferView"]]["byteOffset"]
+    rgba = np.frombuffer(binary, "<u2", 12, start).reshape(3, 4) / 65535
+    np.testing.assert_allclose(rgba[:, :3], [[0, 0.21404, 1]] * 3, atol=1e-4)
+    np.testing.assert_allclose(rgba[:, 3], gaussians.opacities, atol=1e-5)
 
 
 def test_compressed_ply_of_other_programs(tmp_path: Path, one: Gaussians) -> None:

@@ -13,6 +13,7 @@ import torch
 from l4gm.errors import InputError
 from l4gm.gaussians.types import GaussianSequence
 from l4gm.gaussians.usd import read_usd, write_usd
+from l4gm.gaussians.visible import visible, without_invisible
 
 pxr = pytest.importorskip("pxr", reason='usd-core is not installed (pip install "l4gm[usd]")')
 from pxr import Gf, Usd, UsdGeom, UsdVol  # noqa: E402
@@ -32,21 +33,33 @@ def test_pixars_library_reads_every_frame(tmp_path: Path, clip: GaussianSequence
     prim = splats.GetPrim()
     assert prim.GetAttribute("radiance:sphericalHarmonicsDegree").Get() == 0
     assert prim.GetAttribute("positions").GetTimeSamples() == list(range(10))
-    g = clip.gaussians
     for frame in (0, 7):
+        g = without_invisible(clip.gaussians[frame])
+        # Held until the next frame, never blended with other Gaussians.
+        positions = prim.GetAttribute("positions")
+        assert positions.Get(frame + 0.6) == positions.Get(frame)
+        assert len(positions.Get(frame)) != len(positions.Get(frame + 1))
         values = {name: prim.GetAttribute(name).Get(frame) for name in prim.GetPropertyNames()}
-        np.testing.assert_allclose(np.array(values["positions"]), g.means[frame], atol=1e-7)
-        np.testing.assert_allclose(np.array(values["scales"]), g.scales[frame], rtol=1e-6)
-        np.testing.assert_allclose(np.array(values["opacities"]), g.opacities[frame], rtol=1e-6)
-        harmonics = np.array(values["radiance:sphericalHarmonicsCoefficients"])
-        np.testing.assert_allclose(0.5 + C0 * harmonics, g.colors[frame], atol=1e-6)
+        count = g.num_gaussians
+        values = {name: value for name, value in values.items() if value is not None}
+        columns = {
+            "positions": g.means,
+            "scales": g.scales,
+            "opacities": g.opacities,
+            "radiance:sphericalHarmonicsCoefficients": (g.colors - 0.5) / C0,
+        }
+        for name, expected in columns.items():
+            rows = np.array(values[name])
+            assert len(rows) - count in (0, 1)
+            np.testing.assert_allclose(rows[:count], expected, rtol=1e-5, atol=1e-6)
+        assert (np.array(values["opacities"])[count:] == 0).all()
         quat = values["orientations"][5]
-        w, x, y, z = g.quats[frame, 5].tolist()
+        w, x, y, z = g.quats[5].tolist()
         assert Gf.IsClose(quat.GetImaginary(), Gf.Vec3f(x, y, z), 1e-6)
         assert quat.GetReal() == pytest.approx(w, abs=1e-6)
         low, high = (np.array(corner) for corner in values["extent"])
-        assert (low < g.means[frame].numpy().min(0)).all()
-        assert (high > g.means[frame].numpy().max(0)).all()
+        assert (low < g.means.numpy().min(0)).all()
+        assert (high > g.means.numpy().max(0)).all()
 
 
 @pytest.mark.parametrize("name", ["a.usd", "a.usdc", "a.usda"])
@@ -55,10 +68,17 @@ def test_round_trip(tmp_path: Path, clip: GaussianSequence, name: str, up: str) 
     write_usd(tmp_path / name, clip, up=up)  # type: ignore[arg-type]
     back = read_usd(tmp_path / name)
     assert back.fps == 24.0
-    for field in FIELDS:
-        torch.testing.assert_close(
-            getattr(back.gaussians, field), getattr(clip.gaussians, field), atol=1e-6, rtol=1e-5
-        )
+    assert back.gaussians.num_gaussians == int(visible(clip.gaussians).sum(-1).max())
+    for index in range(len(clip)):
+        expected = without_invisible(clip.gaussians[index])
+        for field in FIELDS:
+            torch.testing.assert_close(
+                getattr(back.gaussians[index], field)[: expected.num_gaussians],
+                getattr(expected, field),
+                atol=1e-6,
+                rtol=1e-5,
+            )
+        assert (back.gaussians.opacities[index, expected.num_gaussians :] == 0).all()
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
@@ -67,7 +87,8 @@ def test_up_and_scale_are_in_the_stage(tmp_path: Path, clip: GaussianSequence) -
     stage = Usd.Stage.Open(str(tmp_path / "a.usda"))
     assert UsdGeom.GetStageUpAxis(stage) == "Z"
     positions = np.array(stage.GetDefaultPrim().GetAttribute("positions").Get(0))
-    x, y, z = clip.gaussians.means[0].numpy().T
+    x, y, z = without_invisible(clip.gaussians[0]).means.numpy().T
+    positions = positions[: len(x)]
     np.testing.assert_allclose(positions, 100 * np.stack([x, -z, y], -1), atol=1e-4)
     with pytest.raises(InputError, match="up axes y and z, not -y"):
         write_usd(tmp_path / "b.usda", clip, up="-y")
@@ -103,7 +124,7 @@ def test_stages_of_others(tmp_path: Path) -> None:
     [
         ("PXR-USDC", "not a USD file"),
         ("#usda 1.0\n{", "not a USD file"),
-        (HEAD + 'def Mesh "a" {}', "is it a mesh"),
+        (HEAD + 'def Mesh "a" {}', "meshes, not Gaussians"),
         (HEAD + SPLATS.replace("positions", "other"), "no positions"),
         (HEAD + SPLATS.replace("[0.5, 0.25]", "[0.5]"), "do not fit"),
         (HEAD + SPLATS.replace("(1, 0, 0)]", "(nan, 0, 0)]"), "means are not finite"),

@@ -13,9 +13,6 @@ import torch
 from torch import Tensor
 
 from l4gm import Gaussians, GaussianSequence, load, orbit_cameras, render
-from l4gm.model.l4gm import L4GM
-from l4gm.model.weights import save_weights
-from l4gm.train.presets import debug_preset
 
 FOLDER = Path(__file__).parents[2] / "integrations" / "comfyui" / "l4gm_nodes"
 
@@ -45,14 +42,6 @@ def call(nodes: ModuleType, node: str, /, **inputs: object) -> tuple[Any, ...]:
     return result
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("model")
-    torch.manual_seed(0)
-    save_weights(L4GM(debug_preset().model), folder / "recon.safetensors")
-    return str(folder)
-
-
 @pytest.fixture
 def ball() -> GaussianSequence:
     """A red ball that moves right, two frames."""
@@ -80,13 +69,13 @@ def disc_images(count: int, size: int) -> Tensor:
 
 
 @pytest.mark.parametrize(("prepared", "size"), [(False, 96), (True, 64)])
-def test_reconstruct(nodes: ModuleType, model: str, prepared: bool, size: int) -> None:
+def test_reconstruct(nodes: ModuleType, video_model: Path, prepared: bool, size: int) -> None:
     (sequence,) = call(
         nodes,
         "L4GMReconstruct",
         images=disc_images(3, size),
         fps=6.0,
-        model=model,
+        model=str(video_model),
         prepared=prepared,
     )
     assert isinstance(sequence, GaussianSequence)

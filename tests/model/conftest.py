@@ -12,7 +12,7 @@ from torch import Tensor
 from l4gm.geometry.cameras import Cameras, orbit_cameras
 from l4gm.model.config import L4GMConfig
 
-RELEASED_SHAPE = L4GMConfig(
+SHAPE = L4GMConfig(
     input_size=16,
     down_channels=(8, 16, 16),
     down_attention=(False, True, True),
@@ -22,27 +22,6 @@ RELEASED_SHAPE = L4GMConfig(
     temporal_attention=True,
     norm_groups=4,
     attention_head_count=2,
-)
-OWN_SHAPE = replace(
-    RELEASED_SHAPE,
-    layers_per_block=1,
-    attention_head_width=4,
-    patch_size=2,
-    head="ray",
-    attention_codes=True,
-    temporal_residual="plain",
-    missing_views=True,
-)
-
-# With everything that the bundled network has: as many levels up as down.
-BUNDLED_SHAPE = replace(
-    OWN_SHAPE,
-    up_channels=(16, 16, 8),
-    up_attention=(True, True, False),
-    ray_start="hull",
-    hull_channels=True,
-    motion_channels=True,
-    ray_offset=True,
 )
 
 
@@ -54,25 +33,13 @@ def seed() -> None:
 @pytest.fixture
 def released_config() -> L4GMConfig:
     """The released network in little."""
-    return RELEASED_SHAPE
+    return SHAPE
 
 
-@pytest.fixture
-def own_config() -> L4GMConfig:
-    """Our own kind of network in little."""
-    return OWN_SHAPE
-
-
-@pytest.fixture
-def bundled_config() -> L4GMConfig:
-    """The bundled network in little."""
-    return BUNDLED_SHAPE
-
-
-@pytest.fixture(params=["released", "own", "bundled"])
+@pytest.fixture(params=["L4GM", "LGM"])
 def any_config(request: pytest.FixtureRequest) -> L4GMConfig:
-    shapes = {"released": RELEASED_SHAPE, "own": OWN_SHAPE, "bundled": BUNDLED_SHAPE}
-    return shapes[request.param]
+    """With temporal attention, and without."""
+    return replace(SHAPE, temporal_attention=request.param == "L4GM")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Attention: against a plain loop, over the right tokens, with codes, with both residuals."""
+"""Attention: against a plain loop, over the right tokens."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from l4gm.geometry.cameras import orbit_cameras
-from l4gm.model.attention import (
-    AttentionCode,
-    Grid,
-    GridAttention,
-    SelfAttention,
-    position_features,
-    view_features,
-)
+from l4gm.model.attention import Grid, GridAttention, SelfAttention
 
 BATCH, FRAMES, VIEWS, CHANNELS = 2, 3, 4, 8
-GRID = Grid(FRAMES, VIEWS, torch.randn(BATCH * FRAMES * VIEWS, 4))
+GRID = Grid(FRAMES, VIEWS)
 
 
 def random_maps(height: int = 2, width: int = 3) -> Tensor:
@@ -74,54 +66,3 @@ def test_a_change_reaches_exactly_its_group(over, reached):
     else:
         expected[1, :, 1] = True
     assert torch.equal(moved, expected), reached
-
-
-def test_plain_residual_starts_as_the_identity():
-    layer = GridAttention(CHANNELS, 2, 4, over="time", plain=True)
-    x = random_maps()
-    assert torch.equal(layer(x, GRID), x)
-    layer(x, GRID).square().sum().backward()
-    assert layer.attn.proj.weight.grad.abs().max() > 0  # it can leave the identity
-
-
-def test_code_tells_apart_equal_tokens_by_place_and_by_view():
-    layer = GridAttention(CHANNELS, 2, 4, over="views", codes=True)
-    # A constant map is all zeros after the norm: without codes every output is the same.
-    same = torch.ones(BATCH * FRAMES * VIEWS, CHANNELS, 2, 3)
-    silent = GridAttention(CHANNELS, 2, 4, over="views")
-    out = silent(same, GRID)
-    assert (out - out[:1, :, :1, :1]).abs().max() < 1e-6
-    added = layer.code.add_to(torch.zeros(len(same), 6, CHANNELS), (2, 3), GRID.view_features)
-    assert (added[:, 0] - added[:, 5]).abs().amax(-1).min() > 0.01
-    assert torch.pdist(added[:VIEWS, 0]).min() > 0.01
-
-
-def test_code_is_one_linear_map_of_all_features():
-    code = AttentionCode(CHANNELS)
-    tokens, views = torch.randn(5, 6, CHANNELS), torch.randn(5, 4)
-    features = torch.cat(
-        [
-            position_features(2, 3, tokens.device).expand(5, -1, -1),
-            views[:, None].expand(-1, 6, -1),
-        ],
-        -1,
-    )
-    torch.testing.assert_close(code.add_to(tokens, (2, 3), views), tokens + code(features))
-
-
-def test_position_features_do_not_depend_on_the_resolution():
-    coarse = position_features(2, 2, torch.device("cpu"))[:, :2]
-    torch.testing.assert_close(
-        coarse, torch.tensor([[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5]])
-    )
-
-
-def test_view_features_separate_the_orthogonal_views_like_a_one_hot_code():
-    features = view_features(orbit_cameras([0, 90, 180, 270]))
-    with_bias = torch.cat([features[:, :3], torch.ones(4, 1)], -1)
-    assert torch.linalg.matrix_rank(with_bias) == 4
-    torch.testing.assert_close(features, view_features(orbit_cameras([0, 90, 180, 270], radius=3)))
-
-
-def test_view_features_are_finite_straight_above():
-    assert view_features(orbit_cameras([0, 30], elevation=90)).isfinite().all()

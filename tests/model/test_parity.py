@@ -38,11 +38,11 @@ def test_features_and_gaussians_are_the_released_ones(parity_dir: Path, name, fr
     recorded = load_file(parity_dir / f"{name}_io.safetensors")
     images = recorded["images"].reshape(1, frames, 4, 3, 32, 32)
     with torch.inference_mode():
-        inputs = model.prepare(images, RIG)
-        features = model.features(inputs, frames, 4)
+        channels = model.prepare(images, RIG)
+        features = model.features(channels, frames, 4)
         gaussians = model(images, RIG)
-    assert (inputs.channels - recorded["unet_input"][0]).abs().max() < 1e-6
-    assert relative_difference(inputs.channels[:4, 3:], recorded["plucker_rays"]) < 1e-6
+    assert (channels - recorded["unet_input"][0]).abs().max() < 1e-6
+    assert relative_difference(channels[:4, 3:], recorded["plucker_rays"]) < 1e-6
     assert relative_difference(features, recorded["feature_map"]) < TOLERANCE
     given = released_order(gaussians)[0]
     assert relative_difference(given, recorded["gaussians"]) < TOLERANCE

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub
 import pytest
@@ -32,45 +34,66 @@ def no_network(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def folder(tmp_path, own_config) -> Path:
+def folder(tmp_path, released_config) -> Path:
     torch.manual_seed(1)
     path = tmp_path / "model"
-    save_weights(L4GM(own_config), path / "recon.safetensors")
+    save_weights(L4GM(released_config), path / "recon.safetensors")
     return path
 
 
-def test_a_folder_with_reconstruction_alone(folder, own_config):
+def test_a_folder_with_reconstruction_alone(folder, released_config):
     files = resolve_weights(folder)
     assert files.recon == folder / "recon.safetensors"
     assert files.interp is None
     model = L4GM.from_pretrained(str(folder))
-    assert model.config == own_config
+    assert model.config == released_config
     with pytest.raises(InputError, match=r"interp\.safetensors"):
         L4GM.from_pretrained(folder, kind="interp")
 
 
-def test_a_folder_with_both(folder, own_config):
+def test_a_folder_with_both(folder, released_config):
     torch.manual_seed(2)
-    save_weights(L4GM(own_config), folder / "interp.safetensors")
+    save_weights(L4GM(released_config), folder / "interp.safetensors")
     first = L4GM.from_pretrained(folder).conv.weight
     second = L4GM.from_pretrained(folder, kind="interp").conv.weight
     assert not torch.equal(first, second)
 
 
-def test_config_json_serves_files_that_do_not_carry_their_config(folder, own_config):
+def test_config_json_serves_files_that_do_not_carry_their_config(folder, released_config):
     recon = folder / "recon.safetensors"
     save_file(load_file(recon), recon)
     with pytest.raises(InputError, match=r"config\.json"):
         L4GM.from_pretrained(folder)  # taken for the released network, which it is not
-    (folder / "config.json").write_text(json.dumps(own_config.to_dict()))
-    assert L4GM.from_pretrained(folder).config == own_config
+    (folder / "config.json").write_text(json.dumps(released_config.to_dict()))
+    assert L4GM.from_pretrained(folder).config == released_config
     (folder / "config.json").write_text("not json")
     with pytest.raises(InputError, match=r"config\.json is not JSON"):
         L4GM.from_pretrained(folder)
 
 
-def test_one_file(folder, own_config):
-    assert L4GM.from_pretrained(folder / "recon.safetensors").config == own_config
+def test_one_file(folder, released_config):
+    assert L4GM.from_pretrained(folder / "recon.safetensors").config == released_config
+
+
+def test_weights_of_the_solid_network_are_loaded_by_its_own_class(tmp_path, monkeypatch):
+    """From a file, a folder, and the bundled folder."""
+    path = tmp_path / "solid.safetensors"
+    save_file({"weight": torch.zeros(1)}, path, metadata={"network": "solid"})
+    asked = []
+
+    class SolidModel:
+        @staticmethod
+        def load(path, device):
+            asked.append((path, device))
+
+    module = SimpleNamespace(SolidModel=SolidModel)
+    monkeypatch.setitem(sys.modules, "l4gm.solid.model", module)
+    monkeypatch.setattr(sources, "bundled_folder", lambda name: tmp_path)
+    for name in (path, tmp_path, "mini"):
+        sources.load_pretrained(name, device="cpu")
+    assert asked == [(path, "cpu")] * 3
+    with pytest.raises(InputError, match=r"interp\.safetensors"):
+        sources.load_pretrained(tmp_path, kind="interp")
 
 
 @pytest.mark.parametrize("content", [[], ["model.ckpt"], ["notes.txt"]])
@@ -127,11 +150,11 @@ def test_official_offline_says_what_to_download_and_where_to_put_it(download):
         assert part in message
 
 
-def test_official_files_put_there_by_hand_are_found(own_config):
+def test_official_files_put_there_by_hand_are_found(released_config):
     place = offline_folder(OFFICIAL)
-    save_weights(L4GM(own_config), place / "recon.safetensors")
+    save_weights(L4GM(released_config), place / "recon.safetensors")
     assert resolve_weights("official").recon.parent == place
-    assert L4GM.from_pretrained("official").config == own_config
+    assert L4GM.from_pretrained("official").config == released_config
 
 
 def test_the_hubs_cache_is_used_without_a_network(folder, monkeypatch):
@@ -174,9 +197,9 @@ def test_lgm_takes_the_files_with_the_right_rotations(folder, monkeypatch):
     assert files.interp is None
 
 
-def test_the_licence_of_the_released_weights_is_stated_once(own_config, monkeypatch, caplog):
+def test_the_licence_of_the_released_weights_is_stated_once(released_config, monkeypatch, caplog):
     monkeypatch.setattr(sources, "_stated", set())
-    save_weights(L4GM(own_config), offline_folder(OFFICIAL) / "recon.safetensors")
+    save_weights(L4GM(released_config), offline_folder(OFFICIAL) / "recon.safetensors")
     with caplog.at_level(logging.INFO, "l4gm"):
         resolve_weights("official")
         resolve_weights(OFFICIAL)

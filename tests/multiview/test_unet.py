@@ -13,21 +13,6 @@ from torch import Tensor
 
 from l4gm.multiview.unet import MultiViewUNet, sinusoids
 
-UNET_CONFIG = {
-    "image_size": 8,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "attention_resolutions": [2],
-    "num_res_blocks": 1,
-    "channel_mult": [1, 2],
-    "num_head_channels": 16,
-    "transformer_depth": 1,
-    "context_dim": 64,
-    "camera_dim": 16,
-    "ip_dim": 4,
-}
-
 
 @pytest.fixture(scope="module")
 def tiny_config(parity_dir: Path) -> dict[str, Any]:
@@ -119,51 +104,6 @@ def test_batches_that_do_not_go_together(
 ) -> None:
     with pytest.raises(ValueError, match=match):
         run(unet, {**recording, name: recording[name][1:]})
-
-
-@pytest.fixture(scope="module")
-def plain() -> MultiViewUNet:
-    """A network that is told neither text nor CLIP's tokens."""
-    return MultiViewUNet(**UNET_CONFIG | {"context_dim": 0, "ip_dim": 0, "norm_groups": 8}).eval()
-
-
-def test_without_text_and_picture_tokens_nothing_is_left_of_their_layers(
-    plain: MultiViewUNet,
-) -> None:
-    names = set(plain.state_dict())
-    gone = {
-        name
-        for name in MultiViewUNet(**UNET_CONFIG).state_dict()
-        if name.startswith("image_embed.") or ".attn2." in name or ".norm2." in name
-    }
-    assert names == set(MultiViewUNet(**UNET_CONFIG).state_dict()) - gone
-    assert plain.out[0].num_groups == 8
-    latents = torch.rand(4, 4, 8, 8)
-    cameras = torch.rand(4, 16)
-    picture = torch.rand(1, 4, 8, 8)
-    times = torch.zeros(4)
-    first = plain(latents, times, cameras=cameras, image_latents=picture, views=4)
-    assert first.shape == (4, 4, 8, 8)
-    other = plain(latents, times, cameras=cameras, image_latents=picture + 1, views=4)
-    assert ((first - other).abs().flatten(1).amax(1) > 1e-5).all()
-
-
-def test_text_without_a_picture_is_no_network_of_this_kind() -> None:
-    with pytest.raises(ValueError, match="both 0 or both not, got 64 and 0"):
-        MultiViewUNet(**UNET_CONFIG | {"ip_dim": 0})
-
-
-def test_missing_picture_tokens_are_named(
-    unet: MultiViewUNet, recording: dict[str, Tensor]
-) -> None:
-    with pytest.raises(ValueError, match="image_embeds, got none"):
-        unet(
-            recording["x"],
-            recording["timesteps"],
-            context=recording["context"],
-            cameras=recording["camera"],
-            image_latents=recording["ip_img"],
-        )
 
 
 def test_sinusoids() -> None:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from l4gm.perceptual import published
 from l4gm.perceptual.published import WeightFile
 
 Place = Callable[[WeightFile, dict[str, Tensor]], Path]
@@ -19,9 +20,10 @@ Place = Callable[[WeightFile, dict[str, Tensor]], Path]
 
 @pytest.fixture
 def weight_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty place for weights, and an empty cache of torch's downloads."""
+    """An empty place for weights, an empty cache of torch's downloads, and no package with any."""
     monkeypatch.setenv("L4GM_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(published, "_in_package", lambda file: [])
     return tmp_path / "metrics"
 
 

@@ -27,6 +27,14 @@ ALEX_CONVOLUTIONS = {
     8: (256, 384, 3),
     10: (256, 256, 3),
 }
+ST_LPIPS_CONVOLUTIONS = {
+    "slice1.0": (64, 3, 11),
+    "slice2.5": (192, 64, 5),
+    "slice3.9": (384, 192, 3),
+    "slice4.11": (256, 384, 3),
+    "slice5.13": (256, 256, 3),
+}
+ST_LPIPS_BLURS = {"slice1.1": 64, "slice2.4": 64, "slice3.8": 192}
 I3D_BLOCKS = {
     "Mixed_3b": (192, (64, 96, 128, 16, 32, 32)),
     "Mixed_3c": (256, (128, 128, 192, 32, 96, 64)),
@@ -73,6 +81,24 @@ def alexnet(seed: int = 0) -> dict[str, Tensor]:
     for index, shape in {1: (4096, 9216), 4: (4096, 4096), 6: (1000, 4096)}.items():
         tensors[f"classifier.{index}.weight"] = _one_number(*shape)
         tensors[f"classifier.{index}.bias"] = _one_number(shape[0])
+    return tensors
+
+
+def st_lpips(seed: int = 0) -> dict[str, Tensor]:
+    """As stlpips-pytorch's alex_shift_tolerant.pth."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {
+        "scaling_layer.shift": torch.tensor([-0.030, -0.088, -0.188])[None, :, None, None],
+        "scaling_layer.scale": torch.tensor([0.458, 0.448, 0.450])[None, :, None, None],
+    }
+    for layer, (name, (outputs, inputs, width)) in enumerate(ST_LPIPS_CONVOLUTIONS.items()):
+        tensors[f"net.{name}.weight"] = _he(generator, outputs, inputs, width, width)
+        tensors[f"net.{name}.bias"] = 0.1 * torch.randn(outputs, generator=generator)
+        head = torch.rand(1, outputs, 1, 1, generator=generator)
+        tensors[f"lin{layer}.model.1.weight"] = head
+    blur = torch.tensor([1.0, 2.0, 1.0])
+    for name, channels in ST_LPIPS_BLURS.items():
+        tensors[f"net.{name}.filt"] = (torch.outer(blur, blur) / 16).expand(channels, 1, 3, 3)
     return tensors
 
 

@@ -58,6 +58,7 @@ def test_precision_by_device():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("needs_bundled")
 def test_half_precision_draws_the_same():
     """The bundled model in bfloat16 against float32: at least 45 dB between the drawn views."""
     frames = moving_disc(2)
@@ -90,24 +91,14 @@ def test_pipeline_from_a_folder(tmp_path, network):
 
     save_weights(network, tmp_path / "interp.safetensors")
     frames = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    result = VideoTo4D.from_pretrained(tmp_path, device="cpu", render_size=32)(frames, fps=5)
+    video_to_4d = VideoTo4D.from_pretrained(tmp_path, device="cpu", render_size=32)
+    result = video_to_4d(frames, views=frames, align=False, fps=5)
     assert (len(result), result.fps) == (10, 15)
     for tensor in vars(result.gaussians).values():
         assert torch.isfinite(tensor).all()
 
     save_weights(network, tmp_path / "recon.safetensors")
     assert VideoTo4D.from_pretrained(tmp_path, device="cpu").chunk_frames == 16
-
-
-def test_weights_that_want_linear_blends(tmp_path, network):
-    save_weights(network, tmp_path / "recon.safetensors", metadata={"interpolation": "linear"})
-    video_to_4d = VideoTo4D.from_pretrained(tmp_path, device="cpu", render_size=32)
-    assert video_to_4d.interpolation == "linear"
-    frames = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    result = video_to_4d(frames, fps=5)
-    alone = video_to_4d(frames, fps=5, interpolate=False)
-    assert (len(result), result.fps) == (7, 15)
-    torch.testing.assert_close(result.gaussians.means[::3], alone.gaussians.means)
 
 
 @pytest.mark.parametrize("text", ["many", "0", "-3", "2.5"])
@@ -124,7 +115,9 @@ def test_cuda_agrees_with_the_cpu(tmp_path, network):
     save_weights(network, tmp_path / "recon.safetensors")
     frames = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     results = [
-        VideoTo4D.from_pretrained(tmp_path, device=device, chunk_frames=4, render_size=64)(frames)
+        VideoTo4D.from_pretrained(tmp_path, device=device, chunk_frames=4, render_size=64)(
+            frames, views=frames[:4], align=False
+        )
         for device in ("cpu", "cuda")
     ]
     assert results[1].gaussians.device.type == "cuda"
@@ -140,7 +133,10 @@ def test_lgm_is_a_network_of_single_moments(tmp_path):
     lgm = VideoTo4D.from_pretrained(tmp_path / "lgm.safetensors", device="cpu", render_size=32)
     assert lgm.chunk_frames == 1
     frames = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    whole = lgm(frames).gaussians
-    alone = lgm(frames[1:2]).gaussians
+    views = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    given = {"views": views, "align": False}
+    lgm.renew_views = False
+    whole = lgm(frames, **given).gaussians
+    alone = lgm(frames[1:2], **given).gaussians
     assert whole.shape == (3,)
     torch.testing.assert_close(whole[1:2].means, alone.means)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from typing import get_args
 
 import pytest
 import torch
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians
-from l4gm.pipeline.first_guess import MissingViews
 from l4gm.pipeline.frames import resized
 from l4gm.pipeline.interpolate import Interpolator
 from l4gm.pipeline.report import PipelineReport
@@ -20,16 +18,11 @@ from l4gm.pipeline.video_to_4d import VideoTo4D
 GRID = 4  # Gaussians along each side of a view
 
 
-class Config:
-    def __init__(self, missing_views):
-        self.missing_views = missing_views
-
-
 class SmallNetwork:
     """Gaussians [B, T, 4 * 16] whose places and colours follow the pictures, and mix over time."""
 
-    def __init__(self, missing_views=True, shift=0.0):
-        self.config = Config(missing_views)
+    def __init__(self, video_alone=True, shift=0.0):
+        self.works_from_video_alone = self.keeps_views = video_alone
         self.shift = shift
         self.calls = []
 
@@ -112,12 +105,10 @@ def test_interpolation_does_not_see_chunks():
 
 
 @pytest.mark.parametrize("interpolate", [True, False])
-@pytest.mark.parametrize(
-    ("chunk", "missing_views"), [(1, "first frame"), (4, "first chunk"), (4, "every chunk")]
-)
-def test_resumes_at_every_piece_with_the_same_bits(interpolate, chunk, missing_views):
+@pytest.mark.parametrize(("chunk", "renew"), [(1, True), (4, True), (4, False)])
+def test_resumes_at_every_piece_with_the_same_bits(interpolate, chunk, renew):
     frames = moving_frames(11)
-    video_to_4d = pipeline(chunk, missing_views=missing_views)
+    video_to_4d = pipeline(chunk, renew_views=renew)
     pieces, positions = [], []
     stream = video_to_4d.stream(frames, interpolate=interpolate)
     for piece in stream:
@@ -170,42 +161,27 @@ def test_memory_of_a_long_stream_is_bounded():
     assert most <= 8
 
 
-def test_video_only_roads():
-    frames = moving_frames(5)
+@pytest.mark.parametrize("renew", [None, True])
+def test_a_video_alone(renew):
+    """The first chunk goes without views; the others too, unless they are rendered from it."""
+    network, report = SmallNetwork(), PipelineReport()
+    video_to_4d = pipeline(4, reconstruction=network, renew_views=renew)
+    video_to_4d(moving_frames(5), interpolate=False, report=report)
     only_first = [[True, False, False, False]]
-
-    network, report = SmallNetwork(), PipelineReport()
-    video_to_4d = pipeline(4, reconstruction=network, missing_views="first frame")
-    video_to_4d(frames, interpolate=False, report=report)
-    assert network.calls == [
-        ((1, 1, 4), only_first),
-        ((1, 4, 4), None),
-        ((1, 4, 4), None),
-    ]
-    assert report.first_guess == "first frame"
-
-    network, report = SmallNetwork(), PipelineReport()
-    video_to_4d = pipeline(4, reconstruction=network, missing_views="first chunk")
-    video_to_4d(frames, interpolate=False, report=report)
-    assert network.calls == [((1, 4, 4), only_first), ((1, 4, 4), None)]
-    assert report.first_guess == "first chunk"
-
-    # The default, because it measured best.
-    network, report = SmallNetwork(), PipelineReport()
-    pipeline(4, reconstruction=network)(frames, interpolate=False, report=report)
-    assert network.calls == [((1, 4, 4), only_first)] * 2
-    assert report.first_guess == "every chunk"
+    assert network.calls == [((1, 4, 4), only_first), ((1, 2, 4), None if renew else only_first)]
+    assert report.first_guess == "video alone"
 
 
-@pytest.mark.parametrize("mode", get_args(MissingViews))
-def test_some_views_given(mode):
+@pytest.mark.parametrize("renew", [True, False])
+def test_some_views_given(renew):
     """Given views go in, the pictures of absent ones do not matter."""
     frames, views = moving_frames(5), moving_frames(4, seed=1)
     present = [True, False, True, False]
-    network = SmallNetwork()
-    video_to_4d = pipeline(4, reconstruction=network, missing_views=mode)
-    result = video_to_4d(frames, views=views, present=present, interpolate=False)
+    network, report = SmallNetwork(), PipelineReport()
+    video_to_4d = pipeline(4, reconstruction=network, renew_views=renew)
+    result = video_to_4d(frames, views=views, present=present, interpolate=False, report=report)
     assert network.calls[0][1] == [present]
+    assert report.first_guess == "some given"
     for changed, matters in [(1, False), (2, True), (3, False)]:
         other = views.clone()
         other[changed] = 0.1
@@ -215,7 +191,7 @@ def test_some_views_given(mode):
 
 def test_given_views_without_alignment_go_in_as_they_are():
     frames, views = moving_frames(3), moving_frames(4, seed=1)
-    network, report = SmallNetwork(missing_views=False), PipelineReport()
+    network, report = SmallNetwork(video_alone=False), PipelineReport()
     pipeline(4, reconstruction=network)(
         frames, views=views, align=False, interpolate=False, report=report
     )
@@ -224,8 +200,8 @@ def test_given_views_without_alignment_go_in_as_they_are():
 
 
 @pytest.mark.parametrize("renew", [None, True, False])
-@pytest.mark.parametrize("missing_views", [True, False])
-def test_views_are_kept_where_the_network_knows_old_ones(renew, missing_views):
+@pytest.mark.parametrize("keeps", [True, False])
+def test_views_are_kept_where_the_network_wants_them(renew, keeps):
     frames, views = moving_frames(5), moving_frames(4, seed=1)
     sides = []
 
@@ -234,13 +210,13 @@ def test_views_are_kept_where_the_network_knows_old_ones(renew, missing_views):
             sides.append(images[0, :, 1:].clone())
             return super().__call__(images, cameras, present, **known)
 
-    network = Watching(missing_views=missing_views)
+    network = Watching(video_alone=keeps)
     pipeline(4, reconstruction=network, renew_views=renew)(
         frames, views=views, align=False, interpolate=False
     )
     assert len(sides) == 2
-    kept = missing_views if renew is None else not renew
-    assert torch.equal(sides[0], sides[1]) is kept
+    kept = keeps if renew is None else not renew
+    assert torch.equal(sides[0][:2], sides[1][:2]) is kept
 
 
 def test_given_and_generated_views_are_aligned():
@@ -253,7 +229,7 @@ def test_given_and_generated_views_are_aligned():
 
     results = []
     for options, given in [({}, {"views": views}), ({"multiview": multiview}, {})]:
-        network, report = SmallNetwork(missing_views=False), PipelineReport()
+        network, report = SmallNetwork(video_alone=False), PipelineReport()
         video_to_4d = pipeline(4, reconstruction=network, **options)
         results.append(
             video_to_4d(frames, interpolate=False, elevation=5.0, seed=3, report=report, **given)
@@ -265,48 +241,14 @@ def test_given_and_generated_views_are_aligned():
     assert_same_bits(results[0].gaussians, results[1].gaussians)
 
 
-def test_views_of_a_generator_that_knows_its_azimuths_are_taken_as_given():
-    frames, views = moving_frames(5), moving_frames(4, seed=1)
-
-    class Exact:
-        exact_azimuths = True
-
-        def __call__(self, image, *, elevation=0.0, seed=0):
-            return views
-
-    report = PipelineReport()
-    generated = pipeline(3, multiview=Exact())(frames, interpolate=False, report=report)
-    given = pipeline(3)(frames, views=views, align=False, interpolate=False)
-    assert (report.first_guess, report.azimuth_degrees) == ("generated", None)
-    assert_same_bits(generated.gaussians, given.gaussians)
-
-
-@pytest.mark.parametrize("missing_views", [True, False])
-def test_a_generator_is_left_out_where_its_views_would_be_wrong(missing_views):
-    frames, views = moving_frames(2), moving_frames(4, seed=1)
-
-    class Level:
-        exact_azimuths = True
-        max_elevation_degrees = 10.0
-
-        def __call__(self, image, *, elevation=0.0, seed=0):
-            return views
-
-    network = SmallNetwork(missing_views=missing_views)
-    video_to_4d = pipeline(4, reconstruction=network, multiview=Level())
-    guesses = []
-    for elevation in (10.0, -10.5):
-        report = PipelineReport()
-        video_to_4d(frames, elevation=elevation, interpolate=False, report=report)
-        guesses.append(report.first_guess)
-    assert guesses == ["generated", "every chunk" if missing_views else "generated"]
-
-
 def test_progress_and_report():
     seen = []
     report = PipelineReport()
-    video_to_4d = pipeline(4, missing_views="first frame")
-    video_to_4d(moving_frames(9), progress=lambda *args: seen.append(args), report=report)
+    video_to_4d = pipeline(4)
+    views = moving_frames(4, seed=1)
+    video_to_4d(
+        moving_frames(9), views=views, progress=lambda *args: seen.append(args), report=report
+    )
     assert [row for row in seen if row[0] == "reconstruct"] == [
         ("reconstruct", 4, 9),
         ("reconstruct", 7, 9),
@@ -314,7 +256,8 @@ def test_progress_and_report():
     ]
     assert seen[-1] == ("interpolate", 9, 9)
     assert (report.num_chunks, report.num_frames, report.num_output_frames) == (3, 9, 25)
-    assert set(report.seconds) == {"prepare", "first guess", "reconstruct", "interpolate"}
+    stages = {"prepare", "first guess", "align", "reconstruct", "interpolate"}
+    assert set(report.seconds) == stages
     assert all(seconds > 0 for seconds in report.seconds.values())
     assert report.as_dict()["num_chunks"] == 3
 
@@ -359,7 +302,7 @@ def test_bad_arguments(options, message):
 
 
 def test_network_that_needs_views_says_so():
-    released = pipeline(reconstruction=SmallNetwork(missing_views=False))
+    released = pipeline(reconstruction=SmallNetwork(video_alone=False))
     with pytest.raises(InputError, match=r"--views.*l4gm\[multiview\]"):
         released(moving_frames(2))
     with pytest.raises(InputError, match="all four views"):
@@ -388,21 +331,24 @@ def test_sizes_below_one(name):
         VideoTo4D(SmallNetwork(), **{name: 0})
 
 
-@pytest.mark.parametrize("missing_views", ["first chunk", "every chunk"])
-def test_a_list_of_clips_is_one_batch_and_gives_each_its_own_result(missing_views):
+@pytest.mark.parametrize("renew", [True, False])
+def test_a_list_of_clips_is_one_batch_and_gives_each_its_own_result(renew):
     """Of different lengths, sizes and views; the passes take what is left of every clip."""
     clips = [moving_frames(9), moving_frames(3, seed=1)[..., :48, :48], moving_frames(5, seed=2)]
     views = [None, moving_frames(4, seed=3), None]
     network, told = SmallNetwork(), []
-    video_to_4d = pipeline(4, reconstruction=network, missing_views=missing_views)
+    video_to_4d = pipeline(4, reconstruction=network, renew_views=renew)
     reports = [PipelineReport() for _ in clips]
     results = video_to_4d(
         clips, views=views, report=reports, fps=10, progress=lambda *args: told.append(args)
     )
-    # One pass of T = 1 lifts the given views; then 9, 3 and 5 frames are 3, 1 and 2 chunks of 4.
-    assert [call[0] for call in network.calls] == [(1, 1, 4), (3, 4, 4), (2, 4, 4), (1, 4, 4)]
+    # One pass of T = 1 lifts the given views; then 9, 3 and 5 frames are 3, 1 and 2 chunks of at
+    # most 4, and those of equal length share a pass.
+    assert [call[0] for call in network.calls] == [
+        (1, 1, 4), (2, 4, 4), (1, 3, 4), (1, 4, 4), (1, 2, 4), (1, 3, 4),
+    ]  # fmt: skip
     for clip, given, result, report in zip(clips, views, results, reports, strict=True):
-        alone = pipeline(4, missing_views=missing_views)(clip, views=given, fps=10)
+        alone = pipeline(4, renew_views=renew)(clip, views=given, fps=10)
         assert (len(result), result.fps) == (len(alone), 30)
         assert report.num_output_frames == len(alone)
         for one, other in zip(tensors(result.gaussians), tensors(alone.gaussians), strict=True):

@@ -7,8 +7,8 @@ import torch
 from l4gm.data.clip import Clip, ClipRequest
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.model.l4gm import L4GM
-from l4gm.train.presets import debug_interpolation_preset, debug_multiview_preset, debug_preset
-from l4gm.train.tasks import InterpolationTask, MultiViewTask, ReconstructionTask
+from l4gm.train.presets import debug_interpolation_preset, debug_preset
+from l4gm.train.tasks import InterpolationTask, ReconstructionTask
 from l4gm.train.trainer import RunOptions, Trainer
 
 
@@ -25,9 +25,8 @@ class CountingSource:
         images[..., 0] = index
         images[..., 1] = np.arange(request.num_frames)[:, None, None, None]
         images[..., 2] = np.arange(total)[:, None, None]
-        depth = np.full(images.shape[:4], 1.5, np.float32)
         cameras = orbit_cameras(np.arange(total) * 90.0, size=size)
-        return Clip(images, cameras, request.fps, depth=depth, name=str(index))
+        return Clip(images, cameras, request.fps, name=str(index))
 
 
 class DiscSource:
@@ -41,9 +40,8 @@ class DiscSource:
         images = np.zeros((*shape, 4), np.uint8)
         images[..., :3] = np.random.default_rng(index).integers(0, 255, 3)
         images[..., 3] = 255 * disc
-        depth = np.where(disc, np.float32(1.3), np.float32(0)) + np.zeros(shape, np.float32)
         cameras = orbit_cameras(np.arange(total) * 90.0, size=size)
-        return Clip(images, cameras, request.fps, depth=depth, name=f"disc {index}")
+        return Clip(images, cameras, request.fps, name=f"disc {index}")
 
 
 @pytest.fixture
@@ -83,18 +81,5 @@ def start_interpolation():
         task = InterpolationTask(config, DiscSource(), validation, 1, reconstruction=reconstruction)
         weights = reconstruction.state_dict()
         return Trainer.start(config, run, task, weights=None if resume else weights, resume=resume)
-
-    return begin
-
-
-@pytest.fixture
-def start_views():
-    """A run of the debug preset of the generator of views, on discs."""
-
-    def begin(folder, *, resume=False, validation=None, config=None, **options):
-        config = config or debug_multiview_preset()
-        run = RunOptions(folder=folder, log_every=1, **options)
-        task = MultiViewTask(config, DiscSource(), validation, 1)
-        return Trainer.start(config, run, task, resume=resume)
 
     return begin

@@ -32,8 +32,7 @@ def small_big():
         temporal_attention=True,
     )
     stage = Stage(
-        steps=1, size_px=32, num_frames=2, num_clips=4, surface_weight=0.0, keep_clips=False,
-        missing_view_probability=0.0, learning_rate=4e-4,
+        steps=1, size_px=32, num_frames=2, num_clips=4, keep_clips=False, learning_rate=4e-4,
     )  # fmt: skip
     return dataclasses.replace(
         big_preset(), model=model, stages=(stage,), frames_per_clip=2, precision="float32"
@@ -57,10 +56,8 @@ def random_lpips():
 def plain_loss(model, lpips, batch, size):
     """The paper's formulas, written out in float64: section 4.1 activations, 4.3 losses."""
     frames, views = batch.images.shape[1:3]
-    inputs = model.prepare(
-        batch.images, batch.cameras, batch.present, alpha=batch.alpha, input_size=size
-    )
-    maps = model.features(inputs, frames, views)
+    channels = model.prepare(batch.images, batch.cameras, input_size=size)
+    maps = model.features(channels, frames, views)
     means, opacity, scales, quats, colors = to_tokens(maps, len(batch.images), frames).split(
         [3, 1, 3, 4, 3], -1
     )
@@ -93,9 +90,9 @@ def test_loss_and_gradients_of_a_big_step_are_those_of_the_formulas(discs):
     model = L4GM(config.model)
     exact, lpips = copy.deepcopy(model).double(), random_lpips()
 
-    gaussians = model(batch.images, batch.cameras, batch.present, alpha=batch.alpha, input_size=32)
+    gaussians = model(batch.images, batch.cameras, input_size=32)
     out = render(gaussians, batch.target_cameras)
-    terms = Objective(config, lpips)(config.stages[0], batch, gaussians, out)
+    terms = Objective(config, lpips)(batch, out)
     terms["loss"].backward()
     expected = plain_loss(exact, copy.deepcopy(lpips).double(), batch, 32)
     expected.backward()
@@ -133,8 +130,8 @@ def test_without_its_weights_lpips_is_replaced_by_structure_and_the_log_says_so(
     assert objective.lpips is None
     assert "1 - SSIM takes its place: weights missing: vgg16" in caplog.text
     batch = BatchSampler(config, 0, discs).batch(0)
-    gaussians = L4GM(config.model)(batch.images, batch.cameras, batch.present)
-    terms = objective(config.stages[0], batch, gaussians, render(gaussians, batch.target_cameras))
+    gaussians = L4GM(config.model)(batch.images, batch.cameras)
+    terms = objective(batch, render(gaussians, batch.target_cameras))
     assert set(terms) == {"loss", "rgb", "alpha", "structure"}
     total = terms["rgb"] + terms["alpha"] + terms["structure"]
     torch.testing.assert_close(terms["loss"], total)

@@ -51,7 +51,7 @@ PROGRAM = """
 
 
 def shared_config():
-    """A few steps of four clips each; withheld views and every loss term included."""
+    """A few steps of four clips each; every loss term included."""
     stages = (
         Stage(steps=3, size_px=16, batch_size=4, num_clips=6, warmup_steps=1),
         Stage(steps=3, size_px=16, num_frames=2, batch_size=4, num_clips=6, warmup_steps=1),

@@ -29,8 +29,8 @@ def test_weights_of_single_frames_start_all_but_the_temporal_layers(tmp_path):
 
 
 def test_the_network_is_that_of_the_weights(tmp_path):
-    config = PRESETS["reconstruction"]["tiny"]()
-    other = dataclasses.replace(debug_preset().model, attention_codes=False)
+    config = debug_preset()
+    other = dataclasses.replace(config.model, down_channels=(8, 24))
     save_weights(L4GM(other), tmp_path / "w.safetensors")
     assert with_network_of(config, tmp_path / "w.safetensors").model == other
     static = dataclasses.replace(other, temporal_attention=False)
@@ -43,7 +43,7 @@ def test_the_network_is_that_of_the_weights(tmp_path):
 
 
 def test_a_resumed_run_keeps_its_network(start, tmp_path):
-    model = dataclasses.replace(debug_preset().model, attention_codes=False)
+    model = dataclasses.replace(debug_preset().model, down_channels=(8, 24))
     start(tmp_path, config=dataclasses.replace(debug_preset(), model=model), max_minutes=0).run()
     assert as_resumed(debug_preset(), tmp_path).model == model
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from l4gm.gaussians.types import Gaussians
+from l4gm.gaussians.visible import MIN_ALPHA
 from l4gm.geometry.rotations import matrix_from_quat, quat_multiply
 from l4gm.viewer.payload import (
     GROUP_FRAMES,
-    MIN_ALPHA,
     PLANES,
     Quantization,
     encode_frames,

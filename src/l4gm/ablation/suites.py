@@ -134,7 +134,7 @@ def _mean_over_sets(run: RunCurve, metric: str, judged: str | None) -> tuple[flo
 def _setup(budget: Budget, lab: Laboratory, seeds: Sequence[int]) -> str:
     sets = " and ".join(lab.judged)
     return (
-        f"{SIZE_PX} px, 180,000 weights, {len(seeds)} seeds; {budget.image_steps} steps of "
+        f"{SIZE_PX} px, 150,000 weights, {len(seeds)} seeds; {budget.image_steps} steps of "
         f"{budget.image_batch} single frames, {budget.video_steps} steps on a clip of "
         f"{budget.video_frames} frames; {budget.num_clips} clips to train on; judged on free views "
         f"of {budget.judged_clips} held-out objects each of: {sets} (procedural objects of version "

@@ -118,24 +118,18 @@ class CachedClips:
 
 
 def small_config(temporal: bool) -> L4GMConfig:
-    """32 px in, 16 x 16 splats a view, 180,000 numbers."""
+    """32 px in, 16 x 16 splats a view, 150,000 numbers."""
     return L4GMConfig(
         input_size=SIZE_PX,
         down_channels=(16, 32),
         down_attention=(False, True),
         mid_attention=True,
-        up_channels=(32, 16),
-        up_attention=(True, False),
+        up_channels=(32,),
+        up_attention=(True,),
         temporal_attention=temporal,
         layers_per_block=1,
         norm_groups=8,
-        attention_head_width=16,
-        head="ray",
-        ray_start="hull",
-        attention_codes=True,
-        temporal_residual="plain",
-        patch_size=2,
-        missing_views=True,
+        attention_head_count=2,
     )
 
 
@@ -150,7 +144,6 @@ def train_config(variant: Variant, budget: Budget, seed: int) -> TrainConfig:
         batch_size=budget.image_batch if image else 1,
         learning_rate=2e-3 if image or variant.start is None else 1e-3,
         num_clips=budget.num_clips,
-        missing_view_probability=0.25,
     )
     return TrainConfig(
         model=small_config(variant.temporal),
@@ -159,7 +152,6 @@ def train_config(variant: Variant, budget: Budget, seed: int) -> TrainConfig:
         frames_per_clip=budget.video_frames,
         fps=FPS,
         ema_decay=0.98,
-        structure_weight=0.1,
     )
 
 
@@ -262,14 +254,14 @@ class Laboratory:
         if variant.start is None:
             return None
         torch.manual_seed(seed)
-        fresh = L4GM(config.gaussian_model).state_dict()
+        fresh = L4GM(config.paper_model).state_dict()
         return fresh | load_model(self.weights(variant.start, seed)).state_dict()
 
     @torch.inference_mode()
     def judge(self, model: L4GM, variant: Variant) -> dict[str, dict[str, float]]:
         """Mean metrics of a network on each held-out set: free views, the four views given."""
         frames = 1 if variant.stage == "image" else self.budget.video_frames
-        reconstruct = single_pass(model.eval(), max_frames=frames, input_size=SIZE_PX)
+        reconstruct = single_pass(model.eval(), max_frames=frames)
         request = ClipRequest(size_px=SIZE_PX, num_frames=self.budget.video_frames, fps=FPS)
         means = {}
         for name, source in self.judged.items():

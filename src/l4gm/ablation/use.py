@@ -16,7 +16,6 @@ from l4gm.evaluation.findings import Claim, Curve, Findings, judge
 from l4gm.evaluation.metrics import flicker, psnr
 from l4gm.evaluation.renders import clip_images, clip_rgba, single_pass
 from l4gm.gaussians.types import Gaussians
-from l4gm.model.motion import MotionNet
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.splat.render import render
 
@@ -76,7 +75,7 @@ def frames(test: UseTest) -> Findings:
         images, given = clip_images(clip), clip_rgba(clip)
         rows = []
         for piece in test.frames_in_use:
-            reconstruct = single_pass(network, max_frames=piece)  # type: ignore[arg-type]
+            reconstruct = single_pass(network, max_frames=piece)
             drawn, truth = _drawn(reconstruct(given[:, 0], given[0, :4]), clip), images[:, 4:]
             rows.append((psnr(drawn, truth).mean().item(), flicker(drawn, truth).item()))
         quality.append(tuple(row[0] for row in rows))
@@ -158,10 +157,6 @@ def autoregressive(test: UseTest) -> Findings:
 def _interpolation(test: UseTest, pipeline: VideoTo4D) -> tuple[list[Curve], Claim]:
     """PSNR of the frames between, in two rolls: as the model makes them, and with the ends held."""
     way = "interpolation network"
-    if pipeline.interpolation == "linear":
-        way = "blended Gaussians"
-    elif isinstance(pipeline.interpolation, MotionNet):
-        way = "blended Gaussians, front moved"
     step = test.frames_per_roll - 1
     between: list[tuple[float, ...]] = []
     held: list[tuple[float, ...]] = []
@@ -242,7 +237,6 @@ def _with_chunks(pipeline: VideoTo4D, chunk_frames: int) -> VideoTo4D:
         stage_size=pipeline.stage_size,
         shrink=pipeline.shrink,
         pairs_per_batch=pipeline.pairs_per_batch,
-        missing_views=pipeline.missing_views,
         renew_views=True,  # as in the paper, whose claim is tried
         device=pipeline.device,
     )

@@ -19,7 +19,6 @@ from l4gm.model.allocator import keep_large_buffers
 from l4gm.model.attention import Grid
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
-from l4gm.model.unet import num_extra_channels
 
 NUM_VIEWS = 4
 
@@ -38,12 +37,8 @@ def forward_flops(config: L4GMConfig, num_frames: int) -> int:
     with torch.device("meta"):
         model = L4GM(config)
         maps = torch.empty(num_frames * NUM_VIEWS, 9, config.input_size, config.input_size)
-        codes = torch.empty(len(maps), 4) if config.attention_codes else None
-        extra = None
-        if count := num_extra_channels(config):
-            extra = torch.empty(len(maps), count, config.splat_size, config.splat_size)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model.conv(model.unet(maps, Grid(num_frames, NUM_VIEWS, codes), extra))
+        model.conv(model.unet(maps, Grid(num_frames, NUM_VIEWS)))
     return counter.get_total_flops()
 
 
@@ -51,13 +46,11 @@ def load_plain(folder: Path, network: L4GM) -> nn.Module:
     """The plain implementation in a folder `benchmarks/plain`, with the network's weights.
 
     Raises:
-        InputError: if it is not there, or cannot stand in for this network.
+        InputError: if it is not there.
     """
     path = folder / "network.py"
     if not path.is_file():
         raise InputError(f"--plain {folder}: no network.py there; give benchmarks/plain")
-    if network.config.head != "xyz" or network.config.patch_size != 1:
-        raise InputError("--plain: stands in for the released kind of network only (--model big)")
     spec = importlib.util.spec_from_file_location("l4gm_plain_network", path)
     assert spec is not None
     assert spec.loader is not None
@@ -91,12 +84,11 @@ def bench_model(
         1, num_frames, NUM_VIEWS, 3, size, size, generator=torch.Generator().manual_seed(0)
     )
     cameras = orbit_cameras([0, 90, 180, 270], size=size)
-    inputs = network.prepare(images.to(weight.device), cameras)
-    channels = inputs.channels.to(weight.dtype)
+    channels = network.prepare(images.to(weight.device), cameras).to(weight.dtype)
 
     def ours() -> Tensor:
         keep_large_buffers()  # as the command line does
-        return network.features(inputs, num_frames, NUM_VIEWS)
+        return network.features(channels, num_frames, NUM_VIEWS)
 
     def theirs() -> Tensor:
         keep_large_buffers(False)

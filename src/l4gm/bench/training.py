@@ -60,8 +60,8 @@ def time_stage(
     sampler = ReconstructionTask(config, ProceduralClips()).sampler(stage_index)
     processes = Alone(device)
     torch.manual_seed(0)
-    model = L4GM(config.gaussian_model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = L4GM(config.gaussian_model).to(device)
+    model = L4GM(config.paper_model).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = L4GM(config.paper_model).to(device)
     optimizer = make_optimizer(model, config)
     for group in optimizer.param_groups:
         group["lr"] = stage.learning_rate / 100  # how far the weights move does not matter
@@ -73,19 +73,13 @@ def time_stage(
         batch = sampler.batch(step).to(device)
         times.append(clock())
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            gaussians = model(
-                batch.images,
-                batch.cameras,
-                batch.present,
-                alpha=batch.alpha,
-                input_size=stage.size_px,
-            )
+            gaussians = model(batch.images, batch.cameras, input_size=stage.size_px)
         leaves = gaussians.detach().map(torch.Tensor.requires_grad_)
         times.append(clock())
         out = render(leaves, batch.target_cameras)
         image, alpha = (part.detach().requires_grad_() for part in (out.image, out.alpha))
         times.append(clock())
-        objective(stage, batch, leaves, replace(out, image=image, alpha=alpha))["loss"].backward()
+        objective(batch, replace(out, image=image, alpha=alpha))["loss"].backward()
         times.append(clock())
         torch.autograd.backward([out.image, out.alpha], [image.grad, alpha.grad])
         times.append(clock())

@@ -67,6 +67,7 @@ def reconstruct_video(
         model=options.model,
         max_frames=options.max_frames,
         device=options.device,
+        ply=True,
     )
     summary = reconstruct_into(out, video, Engine(job_options), progress)
     _zip_frames(out)
@@ -96,9 +97,9 @@ def _free_name(folder: Path, name: str) -> Path:
 
 
 def _zip_frames(folder: Path) -> None:
-    """frames_ply.zip: the frames and their index, as stored."""
+    """frames_ply.zip: the frames, as stored."""
     with zipfile.ZipFile(folder / "frames_ply.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in [*sorted(folder.glob("frame_*.ply")), folder / "sequence.json"]:
+        for path in sorted((folder / "ply").glob("frame_*.ply")):
             archive.write(path, path.name)
 
 

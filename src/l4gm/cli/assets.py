@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from l4gm.errors import InputError
 
 if TYPE_CHECKING:
+    from l4gm.gaussians.framing import Framing
     from l4gm.gaussians.orientation import Up
     from l4gm.gaussians.types import Gaussians, GaussianSequence
     from l4gm.geometry.cameras import Cameras
@@ -48,6 +50,13 @@ class Asset:
         from l4gm.gaussians.types import GaussianSequence
 
         return GaussianSequence(self.frames(0, self.num_frames), self.fps, self.cameras)
+
+    @cached_property
+    def framing(self) -> Framing:
+        """From where orbit cameras show it."""
+        from l4gm.gaussians.framing import measure_framing
+
+        return measure_framing(self.num_frames, lambda index: self.frames(index, index + 1)[0])
 
     @property
     def size_bytes(self) -> int:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 l4gm bench model --model big --frames 1 4         # the paper's network, random weights
-l4gm bench model --model mini --frames 16 --dtype bfloat16
+l4gm bench model --model official --frames 16 --dtype bfloat16
 l4gm bench pipeline --frames 32                   # the bundled model on a clip, stage by stage
 l4gm bench splat
 l4gm bench data -o data.json
-l4gm bench train --model tiny                     # steps a second, and where their time goes
+l4gm bench train --model debug                    # steps a second, and where their time goes
 l4gm bench model --against earlier.json           # what became faster
 """
 
@@ -37,8 +37,8 @@ class Options(CommonOptions):
     subject: tyro.conf.Positional[Literal["model", "pipeline", "splat", "data", "train"]]
     """The part to measure."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
-    """big (the released network with random weights), mini, official, a folder or a file; of train
-    a preset: debug, tiny, mini or big."""
+    """big (the released network with random weights), official, a folder or a file; of pipeline
+    mini (bundled), too; of train a preset: debug or big."""
     frames: Annotated[tuple[int, ...], tyro.conf.arg(metavar="T ...")] = ()
     """Frames of a forward pass (model: 1 4) or of the clip (pipeline: 32); several are measured."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -121,9 +121,15 @@ def _model(options: Options, device: torch.device) -> tuple[list[Row], list[str]
 
 def _network(name: str) -> L4GM:
     from l4gm.bench.model import random_big
+    from l4gm.errors import InputError
     from l4gm.model.l4gm import L4GM
 
-    return random_big() if name == "big" else L4GM.from_pretrained(name)
+    if name == "big":
+        return random_big()
+    network = L4GM.from_pretrained(name)
+    if not isinstance(network, L4GM):
+        raise InputError(f"--model {name}: expected weights of an L4GM, or big")
+    return network
 
 
 def _pipeline(options: Options, device: torch.device) -> tuple[list[Row], list[str]]:

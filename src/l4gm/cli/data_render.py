@@ -55,6 +55,8 @@ class Options(CommonOptions):
     """Clips of an animation at most, spread evenly over it; 0: all."""
     max_triangles: int = 2_000_000
     """Models with more are refused."""
+    keep_still: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Render clips in which nothing moves too, instead of leaving them out (software)."""
     depth: tyro.conf.FlagCreatePairsOff[bool] = False
     """Keep the distances too (software)."""
     seed: int = 0
@@ -181,6 +183,7 @@ def _settings(options: Options) -> RenderSettings:
         elevation_degrees=options.elevation,
         max_clips=options.max_clips,
         max_triangles=options.max_triangles,
+        keep_still=options.keep_still,
         seed=options.seed,
         engine=options.engine,
         samples=options.samples,

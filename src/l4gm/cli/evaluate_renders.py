@@ -6,7 +6,7 @@ import json
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     from l4gm.cli.progress import Progress
     from l4gm.data.clip import Clip
-    from l4gm.evaluation.renders import ClipScore, Reconstruct
+    from l4gm.evaluation.renders import Reconstruct
+    from l4gm.evaluation.scores import ClipScore
 
 EXAMPLES = """
 l4gm evaluate renders                                   # the bundled model
-l4gm evaluate renders --model runs/mini --clips 8 --pictures out/compare
+l4gm evaluate renders --model runs/big --clips 8 --pictures out/compare
 l4gm evaluate renders --models my_glb_files/ --json
-l4gm evaluate renders --multiview runs/views            # the video's other views from a generator
+l4gm evaluate renders --multiview imagedream            # the video's other views from a generator
 """
 
 
@@ -37,15 +38,14 @@ class Options(CommonOptions):
     """Folder of animated .glb or .gltf models to score too (their held-out ones)."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
-    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
-    """Who makes the views that a video alone lacks: none, imagedream, its folder, the folder or
-    file of a network of l4gm train multiview; auto: the model's own, else none."""
+    multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "none"
+    """Who makes the views that a video alone lacks: none, imagedream, or its folder."""
     clips: int = 32
     """Objects of each set."""
     frames: int = 8
     """Frames of each clip, at 8 a second."""
     size: int = 256
-    """Width and height of the pictures, given and compared."""
+    """Width and height of the images, given and compared."""
     network_alone: tyro.conf.FlagCreatePairsOff[bool] = False
     """One forward pass of the network a chunk, without first guess and hand-over of views."""
     pictures: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -53,7 +53,7 @@ class Options(CommonOptions):
     seed: int = 0
     """Seed of the objects; none is among those of training, whatever the seed."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print JSON with every clip's score instead of a table."""
+    """Print JSON with every measure of every clip instead of a table."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -68,7 +68,8 @@ def run(options: Options) -> None:
     from l4gm.cli.sources import clip_sources
     from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.judges import load_judges
-    from l4gm.evaluation.renders import evaluate_renders, markdown_table, summarize
+    from l4gm.evaluation.renders import evaluate_renders
+    from l4gm.evaluation.tables import markdown_table
     from l4gm.pipeline.device import find_device
 
     sources = clip_sources(options.models, options.data, seed=options.seed, split="heldout")
@@ -92,36 +93,34 @@ def run(options: Options) -> None:
                 num_clips=options.clips,
                 settings=settings,
                 judges=judges,
+                surfaces=True,
                 on_clip=seen,
             )
     if options.json:
         print(json.dumps({name: [asdict(s) for s in rows] for name, rows in scores.items()}))
         return
-    print(markdown_table({name: summarize(rows) for name, rows in scores.items()}))
-    if "lpips_vgg" in judges.skipped:
-        print(f"\nLPIPS skipped: {judges.skipped['lpips_vgg']}")
+    print(markdown_table(scores, request))
+    for metric, name in {"st_lpips": "ST-LPIPS", "lpips_vgg": "LPIPS"}.items():
+        if metric in judges.skipped:
+            print(f"\n{name} skipped: {judges.skipped[metric]}")
 
 
 def reconstruction_of(
-    model: str, device: str, network_alone: bool = False, multiview: str = "auto"
+    model: str, device: str, network_alone: bool = False, multiview: str = "none"
 ) -> tuple[tuple[str, ...], Reconstruct]:
     """The settings that a model can work in, and how it reconstructs a clip."""
+    from l4gm.cli.view_sources import load_generator
     from l4gm.evaluation.renders import SETTINGS, single_pass
     from l4gm.gaussians.types import Gaussians
-    from l4gm.model.l4gm import L4GM
+    from l4gm.model.protocol import works_from_video_alone
     from l4gm.pipeline.device import find_device
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
-    given: dict[str, Any] = {}
-    if multiview != "auto":
-        from l4gm.cli.view_sources import load_generator
-
-        given["multiview"] = load_generator(multiview, find_device(device))
-    pipeline = VideoTo4D.from_pretrained(model, device=device, **given)
+    generator = load_generator(multiview, find_device(device))
+    pipeline = VideoTo4D.from_pretrained(model, device=device, multiview=generator)
     network = pipeline.reconstruction
-    assert isinstance(network, L4GM)
-    generated = pipeline.multiview is not None and not network_alone
-    video_is_enough = network.config.missing_views or generated
+    generated = generator is not None and not network_alone
+    video_is_enough = works_from_video_alone(network) or generated
     settings = tuple(name for name, given in SETTINGS.items() if given or video_is_enough)
     alone = single_pass(network, max_frames=pipeline.chunk_frames)
 

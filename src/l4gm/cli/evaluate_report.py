@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,19 +19,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from l4gm.cli.progress import Progress
-    from l4gm.data.clip import Clip
+    from l4gm.data.clip import Clip, ClipRequest, ClipSource
+    from l4gm.evaluation.contact_sheet import Subject
     from l4gm.evaluation.findings import Findings
     from l4gm.evaluation.judges import Judges
-    from l4gm.evaluation.renders import ClipScore
+    from l4gm.evaluation.renders import Reconstruct
+    from l4gm.evaluation.scores import ClipScore
 
 EXAMPLES = """
 l4gm evaluate report --model mini -o out/report
 l4gm evaluate report --models my_glb_files/ --ablation runs/ablation -o out/report --overwrite
-l4gm evaluate report --clips 4 --use-clips 2 -o out/quick
+l4gm evaluate report --clips 4 --use-clips 2 --sheet 4 -o out/quick
+l4gm evaluate report --clips 0 --use-clips 0 --videos my_videos/ -o out/look  # contact sheet alone
 """
 
 FPS = 8.0
-HTML_NAME, TABLES_NAME = "report.html", "tables.md"
+HTML_NAME, TABLES_NAME, SHEET_NAME = "report.html", "tables.md", "contact_sheet.webp"
+VIDEO_SUFFIXES = (".mp4", ".webm", ".mov", ".mkv", ".avi", ".gif")
+_SHEET_PX, _SHEET_FRAMES = 256, 16  # of what the contact sheet's objects are reconstructed from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +44,8 @@ class Options(CommonOptions):
     """What goes in."""
 
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
-    """Folder to write: report.html, report.json, and tables.md for a model card."""
+    """Folder to write: report.html, report.json, contact_sheet.webp, and tables.md for a model
+    card."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
     """mini (bundled), official (the paper's), a folder, a .safetensors file, or a hub name."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
@@ -46,13 +53,17 @@ class Options(CommonOptions):
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), whose held-out clips take the place of procedural objects."""
     clips: int = 12
-    """Objects of each set to score."""
+    """Objects of each set to score; 0 leaves that out."""
     frames: int = 8
     """Frames of each clip, at 8 a second."""
     size: int = 128
-    """Width and height of the pictures, given and compared."""
+    """Width and height of the images, given and compared."""
     use_clips: int = 4
     """Objects to try frames a pass, rolls and given views on; 0 leaves that out."""
+    sheet: int = 12
+    """Held-out objects on the contact sheet."""
+    videos: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder of real videos to put on the contact sheet too."""
     ablation: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder with findings of l4gm evaluate ablation."""
     consistent4d: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -67,27 +78,36 @@ class Options(CommonOptions):
 
 def run(options: Options) -> None:
     """Score the model, gather the rest, write the page."""
-    for name in ("clips", "frames", "size"):
+    for name in ("frames", "size"):
         positive(f"--{name}", getattr(options, name))
-    positive("--use-clips", options.use_clips + 1)
+    for name in ("clips", "use_clips", "sheet"):
+        positive(f"--{name.replace('_', '-')}", getattr(options, name) + 1)
 
     from l4gm.cli.evaluate_ablation import TRAINED
+    from l4gm.cli.evaluate_renders import reconstruction_of
     from l4gm.cli.output_folder import REPORT_NAME, output_folder
     from l4gm.cli.progress import Progress
+    from l4gm.cli.sources import clip_sources
+    from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.judges import load_judges
-    from l4gm.evaluation.renders import markdown_table, summarize
     from l4gm.evaluation.report import Report, page, pictures_of
+    from l4gm.evaluation.tables import markdown_table
     from l4gm.pipeline.device import find_device
 
     findings = _read_findings(options.ablation, TRAINED)
     benchmark = _read_json(options.consistent4d, "methods")
     preference = _read_json(options.preference, "questions")
+    videos = _videos(options.videos)
+    sources = clip_sources(options.models, options.data, seed=0, split="heldout")
+    settings, reconstruct = reconstruction_of(options.model, options.device)
     judges = load_judges(find_device(options.device))
+    request = ClipRequest(size_px=options.size, num_frames=options.frames, fps=FPS)
     with (
         output_folder(options.out, overwrite=options.overwrite) as folder,
         Progress() as progress,
     ):
-        scored = _score(options, judges, progress)
+        sheet = _contact_sheet(options, sources, videos, settings, reconstruct, progress)
+        scored = _score(options.clips, sources, settings, reconstruct, request, judges, progress)
         findings += _use_findings(options, progress)
         known = {finding.suite for finding in findings}
         report = Report(
@@ -95,8 +115,9 @@ def run(options: Options) -> None:
             protocol=(
                 f"{options.clips} objects of each set, {options.frames} frames at {FPS:g} "
                 f"a second, {options.size} px, whole pipeline; means over all frames of four "
-                "free views (elevation -5 to 30 degrees); on axis: the four input azimuths."
+                "free views (elevation -5 to 30 degrees)."
             ),
+            request=request,
             renders={name: [score for score, _ in rows] for name, rows in scored.items()},
             findings=findings,
             missing={suite: _command(suite) for suite in TRAINED if suite not in known},
@@ -105,29 +126,92 @@ def run(options: Options) -> None:
             skipped=judges.skipped,
         )
         pictures = [p for name, rows in scored.items() for p in pictures_of(rows, name)]
-        (folder / HTML_NAME).write_text(page(report, pictures), encoding="utf-8")
-        summaries = {name: summarize(rows) for name, rows in report.renders.items()}
-        (folder / TABLES_NAME).write_text(markdown_table(summaries) + "\n", encoding="utf-8")
+        table = markdown_table(report.renders, request)
+        (folder / HTML_NAME).write_text(page(report, pictures, sheet), encoding="utf-8")
+        (folder / TABLES_NAME).write_text(table + "\n", encoding="utf-8")
+        if sheet is not None:
+            _save_sheet(folder / SHEET_NAME, sheet)
         (folder / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-    print(markdown_table(summaries))
+    print(table)
     print(f"\n{options.out / HTML_NAME}: open it in a browser")
 
 
+def _contact_sheet(
+    options: Options,
+    sources: dict[str, ClipSource],
+    videos: list[Path],
+    settings: tuple[str, ...],
+    reconstruct: Reconstruct,
+    progress: Progress,
+) -> NDArray[np.uint8] | None:
+    """Held-out objects and real videos from all sides; None where there are none of both."""
+    from l4gm.data.clip import ClipRequest
+    from l4gm.evaluation.contact_sheet import contact_sheet, heldout_subjects
+
+    video_is_enough = "video only" in settings
+    if videos and not video_is_enough:
+        raise InputError(f"--videos: {options.model} cannot start from a video alone; leave it out")
+    total, done = options.sheet + len(videos), 0
+    if not total:
+        return None
+
+    def count(_: Subject) -> None:
+        nonlocal done
+        done += 1
+        progress("contact sheet", done, total)
+
+    request = ClipRequest(size_px=_SHEET_PX, num_frames=options.frames, fps=FPS)
+    heldout = heldout_subjects(sources, request, options.sheet, views_given=not video_is_enough)
+    return contact_sheet(chain(heldout, map(_video_subject, videos)), reconstruct, on_row=count)
+
+
+def _videos(folder: Path | None) -> list[Path]:
+    """The videos of a folder."""
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected videos in it")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not found:
+        raise InputError(f"{folder}: no videos in it ({', '.join(VIDEO_SUFFIXES)})")
+    return found
+
+
+def _video_subject(path: Path) -> Subject:
+    """The first frames of a video, background removed."""
+    import torch
+
+    from l4gm.evaluation.contact_sheet import Subject
+    from l4gm.pipeline.prepare import prepare_video
+
+    prepared = prepare_video(path, size=_SHEET_PX, max_frames=_SHEET_FRAMES)
+    cutouts = torch.stack(list(prepared.cutouts()))
+    color, alpha = cutouts[:, :3], cutouts[:, 3:]
+    straight = torch.where(alpha > 0, color / alpha.clamp(min=1e-6), 1.0).clamp(0, 1)
+    return Subject(path.stem, torch.cat([straight, alpha], 1))
+
+
+def _save_sheet(path: Path, pixels: NDArray[np.uint8]) -> None:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, "WEBP", quality=82, method=4)
+
+
 def _score(
-    options: Options, judges: Judges, progress: Progress
+    clips: int,
+    sources: dict[str, ClipSource],
+    settings: tuple[str, ...],
+    reconstruct: Reconstruct,
+    request: ClipRequest,
+    judges: Judges,
+    progress: Progress,
 ) -> dict[str, list[tuple[ClipScore, NDArray[np.uint8]]]]:
     """By set, every clip's score in each setting and its comparison sheet."""
-    from l4gm.cli.evaluate_renders import reconstruction_of
-    from l4gm.cli.sources import clip_sources
-    from l4gm.data.clip import ClipRequest
     from l4gm.evaluation.renders import comparison_sheet, evaluate_renders
 
-    settings, reconstruct = reconstruction_of(options.model, options.device)
-    request = ClipRequest(size_px=options.size, num_frames=options.frames, fps=FPS)
     scored: dict[str, list[tuple[ClipScore, NDArray[np.uint8]]]] = {}
-    for name, source in clip_sources(options.models, options.data, seed=0, split="heldout").items():
+    for name, source in sources.items():
         rows = scored.setdefault(name, [])
-        total = options.clips * len(settings)
 
         def keep(
             clip: Clip,
@@ -135,18 +219,18 @@ def _score(
             predicted: Tensor,
             rows: list[tuple[ClipScore, NDArray[np.uint8]]] = rows,
             name: str = name,
-            total: int = total,
         ) -> None:
             rows.append((score, comparison_sheet(clip, predicted)))
-            progress(f"score {name}", len(rows), total)
+            progress(f"score {name}", len(rows), clips * len(settings))
 
         evaluate_renders(
             source,
             reconstruct,
             request,
-            num_clips=options.clips,
+            num_clips=clips,
             settings=settings,
             judges=judges,
+            surfaces=True,
             on_clip=keep,
         )
     return scored

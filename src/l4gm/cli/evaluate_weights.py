@@ -37,7 +37,7 @@ def run(options: Options) -> None:
                 fetch(known[name], lambda done, total, stage=stage: progress(stage, done, total))  # type: ignore[misc]
             except ConnectionError as error:
                 raise CommandError(str(error)) from error
-    print(f"looked for in {weight_folder()}, and in torch's own download cache")
+    print(f"looked for in {weight_folder()}, in torch's own download cache, and in packages")
     for file in WEIGHT_FILES:
         print(_line(file))
 
@@ -48,7 +48,7 @@ def _line(file: WeightFile) -> str:
     try:
         path = find(file)
     except MissingWeightsError:
-        where = f"missing; {file.num_bytes / 1e6:.0f} MB from {file.url}"
+        where = f"missing, {file.num_bytes / 1e6:.0f} MB; {file.how_to_get}"
     else:
         where = f"{path} (SHA-256 {sha256_of(path)[:12]}...)"
     return f"{file.name:<8} {file.network}; {file.licence}\n         {where}"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from l4gm.cli.usage import CommonOptions, positive
+from l4gm.cli.usage import CommonOptions, positive, size_text
 from l4gm.errors import InputError
 
 if TYPE_CHECKING:
     from l4gm.cli.assets import Asset
+    from l4gm.gaussians.types import GaussianSequence
 
 EXAMPLES = """
 l4gm export out/cat --format html -o cat.html            # one page that plays it, offline
@@ -39,7 +40,9 @@ SUFFIXES = {
     "l4gm": (".l4gm",),
     "html": (".html",),
 }
+LAYOUTS = {"full": "ply", "v4": "spz"}
 FOR_SEQUENCES = ("usd", "safetensors", "l4gm", "html")
+KEEP_INVISIBLE = ("safetensors", "l4gm", "html")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,9 @@ class Options(CommonOptions):
     glb, safetensors, l4gm and html are always y."""
     scale: float = 1.0
     """The file's units in one of ours (the object is 2 units large)."""
+    layout: Literal["full", "v4"] | None = None
+    """full: PLY with all 62 properties, for importers that ask for f_rest_* or normals; v4: SPZ
+    version 4 instead of 3."""
     title: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
     """HTML only: the page's heading."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
@@ -75,6 +81,11 @@ class Options(CommonOptions):
 def run(options: Options) -> None:
     """Convert it."""
     positive("--scale", options.scale)
+    if options.layout is not None and LAYOUTS[options.layout] != options.format:
+        raise InputError(
+            f"--layout {options.layout} goes with --format {LAYOUTS[options.layout]}, "
+            f"not {options.format}"
+        )
     to_folder = _check_name(options)
     if options.out.exists() and not options.overwrite:
         raise InputError(f"{options.out}: exists; choose another name, or add --overwrite")
@@ -95,11 +106,26 @@ def run(options: Options) -> None:
         sequence,
         options.out,
         frame_format=options.format if to_folder else "ply",
+        layout=options.layout,
         up=options.up,
         scale=options.scale,
         title=options.title,
     )
-    print(f"{options.out}: {stop - start} frames of {asset.num_gaussians} Gaussians")
+    print(
+        f"{options.out}: {stop - start} frames of {_counts(options, sequence)} Gaussians, "
+        f"{size_text(options.out)}"
+    )
+
+
+def _counts(options: Options, sequence: GaussianSequence) -> str:
+    """How many Gaussians each frame of the file holds: "3200", or "2900 to 3400"."""
+    from l4gm.gaussians.visible import visible
+
+    if options.format in KEEP_INVISIBLE:
+        return f"{sequence.gaussians.num_gaussians}"
+    counts = visible(sequence.gaussians).sum(-1).clamp(min=1)
+    low, high = int(counts.min()), int(counts.max())
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _frame_range(options: Options, asset: Asset) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from PIL import Image
 from l4gm import __version__
 from l4gm.cli.turntable import Shot, shot_cameras
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.visible import visible
 from l4gm.splat.render import render
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 VIEWS = {"front": 0.0, "right": 90.0, "back": 180.0, "left": 270.0}  # azimuths in degrees
 SHEET_FRAMES = 8  # columns of the sheet at most
-DRAWN_OPACITY = 1 / 255  # less opaque Gaussians are drawn nowhere
 SOLID_OPACITY = 0.5
 
 _PICTURE_PX = 176
@@ -60,7 +60,7 @@ def gather(asset: Asset) -> Statistics:
     solid: list[int] = []
     opacities, scales = torch.zeros(_BINS), torch.zeros(_BINS)
     for _, piece in asset.pieces():
-        shown = piece.opacities >= DRAWN_OPACITY
+        shown = visible(piece)
         drawn += shown.sum(-1).tolist()
         solid += (piece.opacities >= SOLID_OPACITY).sum(-1).tolist()
         opacities += piece.opacities.float().histc(_BINS, 0.0, 1.0)

@@ -46,8 +46,8 @@ class Options(CommonOptions):
     views: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Square pictures of the object in the first frame, named 0.png, 90.png, 180.png, 270.png."""
     multiview: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
-    """Who makes the views not given: none, imagedream, its folder, the folder or file of a network
-    of l4gm train multiview; auto: the model's own, or as the model needs it."""
+    """Who makes the views not given: none, imagedream, or its folder; auto: imagedream if the model
+    needs them."""
     align: bool = True
     """Find by how much four given views are turned against the video; else they are exact."""
     elevation: float = 0.0
@@ -70,6 +70,8 @@ class Options(CommonOptions):
     in the middle."""
     chunk_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Frames of one forward pass; by default what the model was made for."""
+    ply: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Also write every frame as PLY, into the folder ply."""
     orbit_size: int = 512
     """Width and height of orbit.mp4 in pixels."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"

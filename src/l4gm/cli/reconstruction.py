@@ -18,22 +18,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from l4gm import __version__
-from l4gm.cli.assets import SEQUENCE_NAME, open_asset
+from l4gm.cli.assets import SEQUENCE_NAME, Asset, open_asset
 from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.identity import difference, path_sha256
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
-from l4gm.cli.usage import CommandError
+from l4gm.cli.usage import CommandError, size_text
 from l4gm.cli.video_sources import stem
-from l4gm.cli.view_sources import load_generator, own_weights
+from l4gm.cli.view_sources import load_generator
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
 from l4gm.gaussians.sequence_file import SequenceWriter, read_sequence_info
 from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.visible import without_invisible
 from l4gm.media.video import probe_video, write_video
-from l4gm.model.l4gm import L4GM
+from l4gm.model.protocol import works_from_video_alone
 from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import file_sha256
 from l4gm.multiview.given import read_given_views
@@ -55,8 +56,8 @@ logger = logging.getLogger(__name__)
 INPUT_NAME = "input.mp4"  # the prepared frames, as the network saw them
 ORBIT_NAME = "orbit.mp4"
 PAGE_NAME = "index.html"
+PLY_NAME = "ply"  # the folder of frames
 TAPE_NAME = "frames.raw"
-OWN = "the model's own"  # generator of views
 # Options that do not change what is written.
 _IMMATERIAL = {"out", "overwrite", "resume", "debug", "verbose"}
 # Options of which what they name counts, not the name.
@@ -79,21 +80,12 @@ class Engine:
             given: dict[str, Any] = {"precision": options.precision, "compile": options.compile}
             if options.chunk_frames is not None:
                 given["chunk_frames"] = options.chunk_frames
-            if options.multiview != "auto":
-                given["multiview"] = load_generator(options.multiview, device)
             self.pipeline = VideoTo4D.from_pretrained(options.model, device=str(device), **given)
             self.multiview = self._multiview_source()
-            if self.multiview == "imagedream" and self.pipeline.multiview is None:
-                self.pipeline.multiview = load_generator(self.multiview, device)
-            between = weights.motion if weights.interp is None else weights.interp
-            paths = [weights.recon, between]
-            paths.append(
-                weights.multiview if self.multiview == OWN else own_weights(self.multiview)
-            )
+            self.pipeline.multiview = load_generator(self.multiview, device)
             self.weights = {
                 path.name: {"path": str(path), "sha256": file_sha256(path)}
-                for path in paths
-                if path is not None
+                for path in weights.paths
             }
 
     @property
@@ -104,10 +96,7 @@ class Engine:
         """Who makes the other views of the first frame, if anything does."""
         if self.options.multiview != "auto":
             return self.options.multiview
-        if self.pipeline.multiview is not None:
-            return OWN
-        network = self.pipeline.reconstruction
-        video_is_enough = isinstance(network, L4GM) and network.config.missing_views
+        video_is_enough = works_from_video_alone(self.pipeline.reconstruction)
         return "none" if video_is_enough or self.options.views is not None else "imagedream"
 
     def identity(self, video: Path) -> dict[str, Any]:
@@ -166,7 +155,7 @@ def reconstruct_into(out: Path, video: Path, engine: Engine, progress: Progress)
         job = Reconstruction(engine, video, run, identity, warnings, progress)
         with _tell_how_to_go_on(out, run):
             job.run()
-    return job.summary()
+    return job.summary(out)
 
 
 class Reconstruction:
@@ -175,8 +164,8 @@ class Reconstruction:
     Args:
         engine: the networks and the command line.
         video: what to reconstruct.
-        run: where to write; gets frame_0000.ply ..., sequence.json, sequence.safetensors,
-            input.mp4, orbit.mp4, index.html and report.json.
+        run: where to write; gets sequence.safetensors, input.mp4, orbit.mp4, index.html,
+            report.json, and where that is asked for the frames as ply/frame_0000.ply ...
         identity: what decides the result's bytes.
         warnings: for the report; grows while the run goes on.
         progress: called with (stage, done, total).
@@ -310,12 +299,6 @@ class Reconstruction:
                 self._write_piece(writer, piece)
                 if stream.position is not None:
                     self._note(stream)
-        write_index(
-            self._folder,
-            num_frames=stream.num_frames,
-            num_gaussians=num_gaussians,
-            fps=stream.fps,
-        )
         self._found["result"] = {
             "num_frames": stream.num_frames,
             "num_gaussians": num_gaussians,
@@ -328,12 +311,11 @@ class Reconstruction:
             start = writer.frames_written
             if self._motion is not None:
                 gaussians = along(gaussians, self._motion, start, writer.num_frames)
-            for frame in range(len(piece)):
-                path = self._folder / frame_name(start + frame)
-                write_ply(path, gaussians[frame], prune=False)
             writer.append(gaussians)
             if start == 0:
-                frame_bytes = writer.path.stat().st_size // writer.num_frames + path.stat().st_size
+                # As PLY a frame is as large again at most.
+                copies = 2 if self._options.ply else 1
+                frame_bytes = copies * (writer.path.stat().st_size // writer.num_frames)
                 self._check_room(frame_bytes * (writer.num_frames - len(piece)))
 
     def _check_room(self, needed_bytes: int) -> None:
@@ -365,6 +347,9 @@ class Reconstruction:
         """
         video, orbit = self._folder / INPUT_NAME, self._folder / ORBIT_NAME
         asset = open_asset(self._folder)
+        if self._options.ply:
+            with self._timed("ply"):
+                self._write_ply(asset)
         shot = Shot(size=self._options.orbit_size, elevation=self._options.elevation)
         with self._timed("input video"):
             if not video.exists():
@@ -388,6 +373,14 @@ class Reconstruction:
             )
             self._progress("page", 1, 1)
         self._found["page"] = asdict(page)
+
+    def _write_ply(self, asset: Asset) -> None:
+        """Every frame as a PLY of its visible Gaussians, in a folder that holds nothing else."""
+        folder = self._folder / PLY_NAME
+        for index in range(asset.num_frames):
+            frame = without_invisible(asset.frames(index, index + 1)[0])
+            write_ply(folder / frame_name(index), frame, prune=False)
+        write_index(folder, num_frames=asset.num_frames, fps=asset.fps)
 
     def _write_report(self) -> None:
         """report.json, last: a folder that has one is whole."""
@@ -418,12 +411,14 @@ class Reconstruction:
         }
         (self._folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
 
-    def summary(self) -> str:
-        """One line for the terminal."""
+    def summary(self, out: Path) -> str:
+        """One line for the terminal, of the result that lies in `out`."""
         result = self._found["result"]
+        names = (SEQUENCE_NAME, PAGE_NAME, ORBIT_NAME, INPUT_NAME, PLY_NAME)
+        sizes = [f"{name} {size_text(out / name)}" for name in names if (out / name).exists()]
         return (
             f"{result['num_frames']} frames of {result['num_gaussians']} Gaussians at "
-            f"{result['fps']:g} fps, in {self._seconds:.1f} s"
+            f"{result['fps']:g} fps, in {self._seconds:.1f} s ({', '.join(sizes)})"
         )
 
     @property

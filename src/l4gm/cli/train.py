@@ -18,7 +18,6 @@ from l4gm.gaussians.atomic import atomic_file
 
 if TYPE_CHECKING:
     from l4gm.data.clip import ClipSource
-    from l4gm.multiview.protocol import MultiViewGenerator
     from l4gm.train.config import TrainConfig
     from l4gm.train.processes import Processes
     from l4gm.train.tasks import Task
@@ -26,12 +25,11 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 l4gm train reconstruction --preset debug -o runs/try           # seconds, to see that it works
-l4gm train reconstruction --preset mini -o runs/mini --max-minutes 120
-l4gm train reconstruction --preset mini -o runs/mini --resume
-l4gm train reconstruction --preset mini -o runs/mixed --models my_glb_files/
-l4gm train interpolation --weights runs/mini/recon.safetensors -o runs/mini_interpolation
-l4gm train multiview --preset mini -o runs/views --models my_glb_files/
-l4gm train motion --preset mini -o runs/motion --models my_glb_files/
+l4gm train reconstruction --preset debug -o runs/try --resume
+l4gm train reconstruction --preset debug -o runs/mixed --models my_glb_files/
+l4gm train reconstruction --preset mini -o runs/mini --models my_glb_files/ --stills my_props/
+l4gm train reconstruction --preset mini -o runs/mini --models my_glb_files/ --resume
+l4gm train interpolation --preset debug --weights runs/try/recon.safetensors -o runs/between
 l4gm train reconstruction --preset big --weights lgm.safetensors --skip-stages 1 -o runs/big
 accelerate launch -m l4gm train reconstruction --preset big -o runs/big    # several GPUs
 """
@@ -43,16 +41,19 @@ RECONSTRUCTION_NAME = "recon.safetensors"
 class Options(CommonOptions):
     """What to train, on what, for how long."""
 
-    network: tyro.conf.Positional[Literal["reconstruction", "interpolation", "multiview", "motion"]]
-    """The network to train: frames to Gaussians, the frames between frames, one picture to the
-    three views that it does not show, or two pictures to the motion between them."""
+    network: tyro.conf.Positional[Literal["reconstruction", "interpolation"]]
+    """The network to train: frames to Gaussians, or the frames between frames."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="DIR")]
     """Folder of the run: checkpoint, log, and the finished weights."""
-    preset: Literal["tiny", "mini", "big", "debug"] = "mini"
-    """Network and schedule: mini is the bundled model (hours of CPU), tiny a smaller one, big the
-    paper's (for GPUs), debug takes seconds. Multiview has no big, motion no big and no tiny."""
+    preset: Literal["mini", "tiny", "big", "debug"] = "mini"
+    """Network and schedule: mini is the bundled model (hours of CPU), tiny a smaller one of its
+    kind, big the paper's (for GPUs), debug the paper's in seconds. Interpolation has big, debug."""
     models: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder of animated .glb or .gltf models to mix with the procedural objects, half and half."""
+    """Folder of animated .glb or .gltf models to mix with the procedural objects."""
+    stills: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """mini and tiny: folder of models that do not move, to mix in too."""
+    workers: int = 1
+    """mini and tiny: processes that render clips before a stage begins."""
     data: Annotated[str | None, tyro.conf.arg(metavar="DIR|URL")] = None
     """Packed set (l4gm data pack), which takes the place of procedural objects."""
     weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -67,9 +68,6 @@ class Options(CommonOptions):
     """Save and stop after this long; --resume goes on."""
     validation_clips: int = 16
     """Objects never trained on that are scored now and then; 0 for none."""
-    multiview: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Reconstruction: who makes the views of the clips that are shown with generated ones: mini
-    (bundled, the default), imagedream, file or folder of l4gm train multiview; none: no clip is."""
     true_views: Annotated[float | None, tyro.conf.arg(metavar="SHARE")] = None
     """Interpolation: share of the samples with true side views, as in the paper, and not drawn ones
     (0 to 1; by default the preset's)."""
@@ -113,11 +111,7 @@ def run(options: Options) -> None:
         done = f"{trainer.step} of {trainer.config.total_steps} steps"
         print(f"{options.out}: stopped after {done}; --resume goes on")
     else:
-        if options.network == "motion":
-            print(f"{finished}: put it into a model's folder, beside recon.safetensors")
-        else:
-            model = "--multiview" if options.network == "multiview" else "--model"
-            print(f"{finished}: try it with l4gm reconstruct VIDEO {model} {options.out}")
+        print(f"{finished}: try it with l4gm reconstruct VIDEO --model {options.out}")
         print(f"{options.out / 'report.html'}: how the training went")
 
 
@@ -126,7 +120,7 @@ def _check(options: Options) -> None:
     from l4gm.train.checkpoints import checkpoint_paths
 
     positive("--max-minutes", options.max_minutes)
-    for name in ("micro_batches", "data_threads", "keep_checkpoints"):
+    for name in ("micro_batches", "data_threads", "keep_checkpoints", "workers"):
         positive("--" + name.replace("_", "-"), getattr(options, name))
     if checkpoint_paths(options.out) and not options.resume:
         raise InputError(
@@ -139,8 +133,6 @@ def _check(options: Options) -> None:
         )
     if options.network != "interpolation" and options.true_views is not None:
         raise InputError("--true-views: only interpolation takes it; leave it out")
-    if options.network != "reconstruction" and options.multiview is not None:
-        raise InputError("--multiview: only reconstruction takes it; leave it out")
     if options.true_views is not None and not 0 <= options.true_views <= 1:
         raise UsageError(f"--true-views {options.true_views}: expected a share from 0 to 1")
     if options.network == "interpolation" and options.weights is None and not options.resume:
@@ -154,6 +146,7 @@ def _start(options: Options) -> Trainer:
     import math
 
     from l4gm.pipeline.device import find_device
+    from l4gm.solid.config import SolidConfig
     from l4gm.train.config import without_stages
     from l4gm.train.presets import PRESETS
     from l4gm.train.processes import find_processes
@@ -164,15 +157,19 @@ def _start(options: Options) -> Trainer:
     if options.preset not in presets:
         raise UsageError(f"--preset {options.preset}: {options.network} has {', '.join(presets)}")
     config = replace(presets[options.preset](), seed=options.seed)
+    solid = isinstance(config.model, SolidConfig)
+    if options.stills is not None and not solid:
+        raise InputError("--stills: only the presets mini and tiny take it; leave it out")
+    if options.data is not None and solid:
+        raise InputError(
+            "--data: the presets mini and tiny render their own clips; use --models and --stills"
+        )
     if options.true_views is not None:
         config = replace(config, true_views_probability=options.true_views)
     try:
         config = without_stages(config, options.skip_stages)
     except ValueError as error:
         raise UsageError(f"--skip-stages: {error}") from error
-    if options.multiview == "none":
-        stages = [replace(stage, generated_view_probability=0.0) for stage in config.stages]
-        config = replace(config, stages=tuple(stages))
     weights = None
     if options.resume:
         config = as_resumed(config, options.out)
@@ -198,21 +195,29 @@ def _start(options: Options) -> Trainer:
 
 def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
     from l4gm.model.weights import load_model
-    from l4gm.train.tasks import InterpolationTask, MotionTask, MultiViewTask, ReconstructionTask
+    from l4gm.solid.config import SolidConfig
+    from l4gm.train.solid_task import SolidTask
+    from l4gm.train.tasks import InterpolationTask, ReconstructionTask
 
-    source, heldout = _source(options, "train"), None
+    heldout = None
     if options.validation_clips > 0:
         try:
             heldout = _source(options, "heldout")
         except InputError as error:
             raise InputError(f"{error}; --validation-clips 0 does without") from error
+    if isinstance(config.model, SolidConfig):
+        return SolidTask(
+            config,
+            options.out / "clips",
+            options.models,
+            options.stills,
+            heldout,
+            options.validation_clips,
+            options.workers,
+        )
     if options.network == "reconstruction":
-        generator = _generator(options, config, processes)
-        return ReconstructionTask(config, source, heldout, options.validation_clips, generator)
-    if options.network == "multiview":
-        return MultiViewTask(config, source, heldout, options.validation_clips)
-    if options.network == "motion":
-        return MotionTask(config, source, heldout, options.validation_clips)
+        source = _source(options, "train")
+        return ReconstructionTask(config, source, heldout, options.validation_clips)
     # The folder keeps the reconstruction network: a resumed run needs it, and with it the folder
     # is a whole model.
     kept = options.out / RECONSTRUCTION_NAME
@@ -222,23 +227,11 @@ def _task(options: Options, config: TrainConfig, processes: Processes) -> Task:
             with atomic_file(kept) as partial:
                 shutil.copyfile(options.weights, partial)
     processes.wait()
-    reconstruction = load_model(kept, config=config.gaussian_model, device=processes.device)
+    reconstruction = load_model(kept, config=config.paper_model, device=processes.device)
+    source = _source(options, "train")
     return InterpolationTask(
         config, source, heldout, options.validation_clips, reconstruction=reconstruction
     )
-
-
-def _generator(
-    options: Options, config: TrainConfig, processes: Processes
-) -> MultiViewGenerator | None:
-    """The generator of views, if a stage wants it."""
-    from l4gm.cli.view_sources import load_generator
-    from l4gm.model.sources import BUNDLED, bundled_folder
-
-    if not any(stage.generated_view_probability for stage in config.stages):
-        return None
-    name = options.multiview or BUNDLED[0]
-    return load_generator(str(bundled_folder(name)) if name in BUNDLED else name, processes.device)
 
 
 def _source(options: Options, split: Literal["train", "heldout"]) -> ClipSource:

@@ -133,7 +133,13 @@ def shot_cameras(asset: Asset, shot: Shot, start: int, stop: int, total: int) ->
     share = torch.arange(start, stop) / total
     azimuths = shot.azimuth + 360.0 * shot.turns * share
     climb = shot.climb if shot.path == "spiral" else 0.0
-    return orbit_cameras(azimuths, shot.elevation + climb * share, size=shot.size)
+    return orbit_cameras(
+        azimuths,
+        shot.elevation + climb * share,
+        asset.framing.radius,
+        size=shot.size,
+        target=asset.framing.target,
+    )
 
 
 def _draw(gaussians: Gaussians, cameras: Cameras, shot: Shot, alpha: bool) -> Tensor:

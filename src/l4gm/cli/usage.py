@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import tyro
@@ -92,3 +93,10 @@ def positive(name: str, value: float | None) -> None:
     """Raise UsageError unless an option is positive or not given."""
     if value is not None and not value > 0:
         raise UsageError(f"{name} {value}: expected a number above 0")
+
+
+def size_text(path: Path) -> str:
+    """The size of a file, or of all files in a folder, for people: "1.2 MB"."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files)
+    return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"

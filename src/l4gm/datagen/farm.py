@@ -85,6 +85,8 @@ def run_farm(
     try:
         for record in source:
             _append(ledger, record)
+            for note in record.notes:
+                logger.warning("%s: %s", record.path, note)
             tally.add(record)
             progress(tally.report())
     finally:

@@ -48,6 +48,7 @@ class RenderSettings:
         radius, fov_y_degrees: of all cameras.
         max_clips: of an animation at most, spread evenly over it; 0 for all.
         max_triangles: objects with more are refused.
+        keep_still: render clips in which nothing moves too (software).
         seed: of cameras and light.
         engine, samples, denoise: of Blender: cycles or eevee, rays a pixel.
         environment: path of an environment map for Blender; without one, the paper's four suns.
@@ -65,6 +66,7 @@ class RenderSettings:
     fov_y_degrees: float = FOV_Y_DEGREES
     max_clips: int = 0
     max_triangles: int = 2_000_000
+    keep_still: bool = False
     seed: int = 0
     engine: Literal["cycles", "eevee"] = "cycles"
     samples: int = 64

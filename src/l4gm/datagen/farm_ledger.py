@@ -44,6 +44,7 @@ class Record:
         uid, path: of the model.
         clips: keys of all its clips that are there.
         problems: of the others.
+        notes: what was repaired in the file, in words.
         rendered: how many of the clips were rendered now (the rest was there already).
         frames: pictures rendered now, over all views.
         bytes: of the clips rendered now.
@@ -56,6 +57,7 @@ class Record:
     path: str
     clips: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
     rendered: int = 0
     frames: int = 0
     bytes: int = 0
@@ -124,7 +126,8 @@ def _parse(lines: Iterable[bytes]) -> Iterable[Record]:
             values = json.loads(line)
             problems = tuple(Problem(**problem) for problem in values.pop("problems"))
             clips = tuple(values.pop("clips"))
-            record = Record(**values, problems=problems, clips=clips)
+            notes = tuple(values.pop("notes", ()))
+            record = Record(**values, problems=problems, clips=clips, notes=notes)
         except (ValueError, KeyError, TypeError):  # cut off by a kill, or the empty line between
             continue
         yield record

@@ -77,6 +77,7 @@ class Slot:
         self._models_shown = 0
         self._stopped = False
         self._open: tuple[Model, list[dict[str, Any]]] | None = None
+        self.notes: tuple[str, ...] = ()  # of the model opened last
 
     def animations(self, model: Model) -> list[dict[str, Any]]:
         """Open a model, with a new worker if there is none or it has served long enough.
@@ -103,7 +104,7 @@ class Slot:
             "device": self.task.device,
         }
         answer = self._ask({"do": "open", "path": model.path, "settings": settings})
-        self._open = (model, answer["animations"])
+        self._open, self.notes = (model, answer["animations"]), tuple(answer["notes"])
         return answer["animations"]
 
     def render(self, model: Model, job: ClipJob) -> int:
@@ -199,6 +200,7 @@ def render_model(model: Model, slot: Slot) -> Record:
         path=model.path,
         clips=tuple(clips),
         problems=tuple(problems),
+        notes=slot.notes if jobs else (),
         rendered=rendered,
         frames=frames,
         bytes=size,

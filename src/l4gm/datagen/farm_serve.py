@@ -60,7 +60,8 @@ class Renderer(Protocol):
 def serve(renderer: Renderer, reply_fd: int) -> None:
     """Answer requests from stdin until it ends.
 
-    {"do": "open", "path", "settings"} gives {"animations": [{"name", "seconds"}]};
+    {"do": "open", "path", "settings"} gives {"animations": [{"name", "seconds"}], "notes": [what
+    the renderer's own `notes` say of the file, if it has any]};
     {"do": "render", "path", "animation", "start_seconds", "cameras", "facts"} writes a clip file
     and gives {"bytes": its size}. Where that does not succeed, the answer is {"problem": {"kind",
     "detail", "final"}}; a final one would come again. Every answer also has "cpu_seconds", the
@@ -98,7 +99,8 @@ def _problem(kind: str, detail: str, *, final: bool) -> dict[str, Any]:
 
 def _answer(renderer: Renderer, request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "open":
-        return {"animations": renderer.open(Path(request["path"]), request["settings"])}
+        animations = renderer.open(Path(request["path"]), request["settings"])
+        return {"animations": animations, "notes": list(getattr(renderer, "notes", ()))}
     lenses = request["cameras"]
     cameras = StoredCameras(
         **lenses

@@ -23,12 +23,14 @@ from l4gm.datagen.software_renderer import Lighting, render_mesh
 from l4gm.errors import InputError
 from l4gm.geometry.cameras import Cameras
 
+STILL = 1e-4  # of the object's size; what moves less does not move
 # What a refusal says, and what it is counted under.
 KINDS = {
     "no triangles": "no triangles",
     "more than": "too many triangles",
     "compression": "compressed",
     "Basis": "compressed",
+    "needs the extension": "unknown extension",
     "not finite": "not finite",
     "no such file": "missing file",
 }
@@ -40,10 +42,11 @@ class SoftwareRenderer:
     def __init__(self) -> None:
         self.scene: GltfScene | None = None
         self.settings: dict[str, Any] = {}
+        self.notes: tuple[str, ...] = ()
 
     def open(self, path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
         """Read a glTF file."""
-        self.scene, self.settings = None, settings
+        self.scene, self.settings, self.notes = None, settings, ()
         if path.suffix.lower() not in (".glb", ".gltf"):
             raise RefusalError("unknown format", f"{path.name}; other than glTF needs Blender")
         try:
@@ -55,7 +58,7 @@ class SoftwareRenderer:
         count, most = scene.num_triangles, settings["max_triangles"]
         if count > most:
             raise RefusalError("too many triangles", f"{count}, more than {most}")
-        self.scene = scene
+        self.scene, self.notes = scene, scene.notes
         return [
             {"name": animation.name, "seconds": animation.duration_seconds}
             for animation in scene.animations
@@ -71,6 +74,10 @@ class SoftwareRenderer:
             mesh = mesh.normalized()
         except ValueError as error:
             raise _refusal(error) from error
+        if not self.settings["keep_still"] and mesh.num_frames > 1:
+            moved = np.abs(mesh.used_positions - mesh.used_positions[:1]).max()
+            if moved < STILL:
+                raise RefusalError("still", "nothing moves in this clip; --keep-still renders it")
         lighting = Lighting.random(np.random.default_rng(self.settings["light_seed"]))
         images, depth = render_mesh(mesh, _cameras(cameras), lighting)
         if not images[..., 3].any():

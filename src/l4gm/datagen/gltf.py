@@ -2,25 +2,31 @@
 
 Not read: cameras, lights, normal and metal maps, Draco and meshopt compression, Basis textures.
 Translucency is a cut at half (or the material's own cut-off); emitted colour replaces darker base
-colour; both sides of every face are drawn.
+colour; both sides of every face are drawn. What is wrong in a file and other loaders take without
+complaint is repaired, with a note.
 """
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l4gm.datagen.gltf_animation import normalized_quaternions, read_animations
+from l4gm.datagen.gltf_animation import normalized_quaternions, read_animations, transforms
 from l4gm.datagen.gltf_file import MAX_ELEMENTS, GltfFile
-from l4gm.datagen.gltf_material import Material, MaterialReader, srgb_encoded
+from l4gm.datagen.gltf_material import Material, MaterialReader
 from l4gm.datagen.gltf_scene import GltfScene, Nodes, Part, Skin, Surface
 from l4gm.errors import InputError
+from l4gm.gaussians.srgb import srgb_encoded
 
 MAX_TRIANGLES = 2_000_000
+
+logger = logging.getLogger(__name__)
 
 
 def load_gltf(path: str | Path) -> GltfScene:
@@ -39,7 +45,10 @@ def load_gltf(path: str | Path) -> GltfScene:
     path = Path(path)
     file = GltfFile(path)
     try:
-        return _read_scene(file)
+        scene = _read_scene(file)
+        for note in scene.notes:
+            logger.warning("%s: %s", path, note)
+        return scene
     except InputError:
         raise
     except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as problem:
@@ -61,25 +70,30 @@ def _read_scene(file: GltfFile) -> GltfScene:
         entry = file.entry("nodes", node)
         if "mesh" not in entry:
             continue
+        instances = _read_instances(file, entry)
         for primitive in file.entry("meshes", entry["mesh"])["primitives"]:
             if primitive.get("mode", 4) not in (4, 5, 6):
                 continue  # points and lines have no surface
             part, faces = _read_part(file, node, entry.get("skin"), primitive, skins)
+            material = reader.read(primitive.get("material"))
+            colors, uv, alpha = _read_colors(file, primitive, material, len(part.positions))
+            faces = faces[alpha[faces].mean(1) * material.alpha >= material.cutoff]
             if not len(faces):
                 continue
-            material = reader.read(primitive.get("material"))
-            colors, uv = _read_colors(file, primitive, material, len(part.positions))
             textures = np.full(len(faces), material.texture if uv is not None else -1, np.int32)
             uv = np.zeros((len(colors), 2)) if uv is None else uv
             smoothing = _read_smoothing(file, primitive, part.positions)
-            pieces.append((faces + num_vertices, colors, uv, textures, smoothing + num_vertices))
-            parts.append(part)
-            num_vertices += len(part.positions)
-            num_triangles += len(faces)
-            if num_triangles > MAX_TRIANGLES or num_vertices > MAX_ELEMENTS // 3:
-                raise file.error(f"has more than {MAX_TRIANGLES} triangles; simplify it")
+            for instance in instances:
+                pieces.append(
+                    (faces + num_vertices, colors, uv, textures, smoothing + num_vertices)
+                )
+                parts.append(part if instance is None else part.moved(instance))
+                num_vertices += len(part.positions)
+                num_triangles += len(faces)
+                if num_triangles > MAX_TRIANGLES or num_vertices > MAX_ELEMENTS // 3:
+                    raise file.error(f"has more than {MAX_TRIANGLES} triangles; simplify it")
     if not pieces:
-        raise file.error("has no triangles in its scene")
+        raise file.error("has no triangles in its scene, or all are see-through")
     faces, colors, uv, textures, smoothing = (
         np.concatenate(group) for group in zip(*pieces, strict=True)
     )
@@ -93,7 +107,9 @@ def _read_scene(file: GltfFile) -> GltfScene:
     )
     num_weights = [len(weights) for weights in nodes.weights]
     animations = read_animations(file, num_weights)
-    return GltfScene(file.path.stem, animations, nodes, skins, tuple(parts), surface)
+    return GltfScene(
+        file.path.stem, animations, nodes, skins, tuple(parts), surface, tuple(file.notes)
+    )
 
 
 def _read_nodes(file: GltfFile) -> Nodes:
@@ -140,22 +156,55 @@ def _rest_weights(file: GltfFile, node: dict[str, Any]) -> NDArray[np.float64]:
     count = max((len(p.get("targets", [])) for p in mesh["primitives"]), default=0)
     rest = node.get("weights", mesh.get("weights")) or [0.0] * count
     if len(rest) != count:
-        raise file.error(f"has {len(rest)} weights for {count} morph targets")
+        file.repaired(f"a mesh of {count} morph targets has {len(rest)} weights")
+        rest = [*rest, *[0.0] * count][:count]
     return np.array(rest, np.float64)
 
 
 def _visible_nodes(file: GltfFile) -> list[int]:
     """The nodes of the default scene; of a file without scenes, all."""
     document = file.document
-    if not document.get("scenes"):
-        return list(range(len(document.get("nodes", []))))
-    stack = list(file.entry("scenes", document.get("scene", 0)).get("nodes", []))
+    if document.get("scenes"):
+        stack = list(file.entry("scenes", document.get("scene", 0)).get("nodes", []))
+    else:
+        entries = document.get("nodes", [])
+        below = {child for entry in entries for child in entry.get("children", [])}
+        stack = [node for node in range(len(entries)) if node not in below]
     seen = set()
     while stack:
         node = stack.pop()
+        entry = file.entry("nodes", node)
+        if not entry.get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True):
+            continue  # nor is what lies below it
         seen.add(node)
-        stack.extend(file.entry("nodes", node).get("children", []))
+        stack.extend(entry.get("children", []))
     return sorted(seen)
+
+
+def _read_instances(file: GltfFile, node: dict[str, Any]) -> Sequence[NDArray[np.float64] | None]:
+    """Where a node shows its mesh, [4, 4] each (EXT_mesh_gpu_instancing); else once, unmoved."""
+    extension = node.get("extensions", {}).get("EXT_mesh_gpu_instancing")
+    if extension is None:
+        return [None]
+    attributes = extension["attributes"]
+    columns = {
+        name: file.accessor(attributes[name], kind).astype(np.float64)
+        for name, kind in (("TRANSLATION", "VEC3"), ("ROTATION", "VEC4"), ("SCALE", "VEC3"))
+        if name in attributes
+    }
+    counts = {len(values) for values in columns.values()}
+    if len(counts) != 1:
+        raise file.error(f"has instances of {sorted(counts)} places, turns and sizes")
+    (count,) = counts
+    if count > MAX_TRIANGLES:
+        raise file.error(f"has {count} instances of a mesh; simplify it")
+    return list(
+        transforms(
+            columns.get("TRANSLATION", np.zeros((count, 3))),
+            normalized_quaternions(columns.get("ROTATION", np.tile([0.0, 0, 0, 1], (count, 1)))),
+            columns.get("SCALE", np.ones((count, 3))),
+        )
+    )
 
 
 def _read_skin(file: GltfFile, index: int) -> Skin:
@@ -209,10 +258,8 @@ def _triangles(file: GltfFile, indices: NDArray[np.int64], mode: int) -> NDArray
     """[F, 3] from a list (mode 4), strip (5) or fan (6) of vertices."""
     if mode == 4:
         if len(indices) % 3:
-            raise file.error(
-                f"has a triangle list of {len(indices)} vertices; expected a multiple of 3"
-            )
-        return indices.reshape(-1, 3)
+            file.repaired("the last vertices of a triangle list, which make no triangle, left out")
+        return indices[: len(indices) // 3 * 3].reshape(-1, 3)
     if len(indices) < 3:
         return np.zeros((0, 3), np.int64)
     if mode == 6:
@@ -252,22 +299,23 @@ def _read_influences(
 
 def _read_colors(
     file: GltfFile, primitive: dict[str, Any], material: Material, count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """[P, 3] display colours and [P, 2] texture coordinates (None: no texture is used)."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64]]:
+    """[P, 3] display colours, [P, 2] texture coordinates (None: no texture is used), [P] alpha."""
     attributes = primitive["attributes"]
-    colors = np.tile(material.color, (count, 1))
+    colors, alpha = np.tile(material.color, (count, 1)), np.ones(count)
     if "COLOR_0" in attributes:
-        values = file.accessor(attributes["COLOR_0"], "VEC3", "VEC4")
+        values = file.accessor(attributes["COLOR_0"], "VEC3", "VEC4").astype(np.float64)
         if len(values) != count:
             raise file.error(f"has {len(values)} vertex colours for {count} vertices")
-        colors = colors * srgb_encoded(values[:, :3].astype(np.float64))
+        colors = colors * srgb_encoded(values[:, :3])
+        alpha = values[:, 3] if values.shape[1] == 4 else alpha
     name = f"TEXCOORD_{material.uv_set}"
     if material.texture < 0 or name not in attributes:
-        return colors, None
+        return colors, None, alpha
     uv = file.accessor(attributes[name], "VEC2")
     if len(uv) != count:
         raise file.error(f"has {len(uv)} texture coordinates for {count} vertices")
-    return colors, material.texture_coordinates(uv)
+    return colors, material.texture_coordinates(uv), alpha
 
 
 def _read_smoothing(

@@ -5,7 +5,7 @@ Quaternions here are glTF's: x, y, z, w.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Animation:
-    """A named motion of `duration_seconds`, counted from time 0 as the file does."""
+    """A named motion from its first key, which is time 0 here, to its last."""
 
     name: str
     duration_seconds: float
@@ -62,9 +62,11 @@ def read_animations(file: GltfFile, num_weights: list[int]) -> tuple[Animation, 
             channel = _read_channel(file, entry, item, num_weights)
             if channel is not None:
                 channels.append(channel)
-        duration = max((float(c.times[-1]) for c in channels), default=0.0)
+        first = min((float(c.times[0]) for c in channels), default=0.0)
+        last = max((float(c.times[-1]) for c in channels), default=0.0)
         name = str(entry.get("name") or f"animation {index}")
-        animations.append(Animation(name, max(duration, 0.0), tuple(channels)))
+        moved = tuple(replace(channel, times=channel.times - first) for channel in channels)
+        animations.append(Animation(name, last - first, moved))
     return tuple(animations)
 
 
@@ -74,6 +76,9 @@ def _read_channel(
     """One channel; None where glTF says to ignore it (no node, or a path of an extension)."""
     node, path = item["target"].get("node"), item["target"].get("path")
     if node is None or path not in (*PATHS, "weights"):
+        return None
+    if path == "weights" and not num_weights[node]:
+        file.repaired("an animation of morph weights without morph targets was left out")
         return None
     where = f"animation of node {node}'s {path}"
     if "matrix" in file.entry("nodes", node):

@@ -30,6 +30,33 @@ MAX_ELEMENTS = 20_000_000
 """Numbers in one accessor; one without a buffer costs nothing in the file, so it needs a bound."""
 MAX_FILE_BYTES = 2 << 30
 MAX_PICTURE_PIXELS = 64_000_000
+SUPPORTED = frozenset(
+    {
+        "EXT_mesh_gpu_instancing",
+        "EXT_texture_webp",
+        "KHR_materials_emissive_strength",
+        "KHR_materials_pbrSpecularGlossiness",
+        "KHR_materials_transmission",
+        "KHR_materials_unlit",
+        "KHR_mesh_quantization",
+        "KHR_node_visibility",
+        "KHR_texture_transform",
+        # What these add, evenly lit base colours do not show.
+        "KHR_lights_punctual",
+        "KHR_materials_anisotropy",
+        "KHR_materials_clearcoat",
+        "KHR_materials_diffuse_transmission",
+        "KHR_materials_dispersion",
+        "KHR_materials_ior",
+        "KHR_materials_iridescence",
+        "KHR_materials_sheen",
+        "KHR_materials_specular",
+        "KHR_materials_variants",
+        "KHR_materials_volume",
+        "KHR_xmp_json_ld",
+    }
+)
+"""Extensions with which a file may be required to be read."""
 UNSUPPORTED = {
     "KHR_draco_mesh_compression": "Draco compression",
     "EXT_meshopt_compression": "meshopt compression",
@@ -44,16 +71,23 @@ class GltfFile:
     Args:
         path: .glb, or .gltf with data: or external buffers, which must lie in the file's folder.
 
+    Attributes:
+        notes: what was repaired on reading.
+
     Raises:
         InputError: in one line that names the file, from every method.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
         data = self._read(path)
         self.binary: bytes | None = None
         if data[:4] == b"glTF":
             data = self._split_glb(data)
+        if data.endswith(b"\0"):
+            data = data.rstrip(b"\0")
+            self.repaired("zeros behind its JSON were left out")
         try:
             self.document: dict[str, Any] = json.loads(data)
         except (ValueError, RecursionError):
@@ -63,15 +97,22 @@ class GltfFile:
         version = str(self.document["asset"].get("version", ""))
         if not version.startswith("2."):
             raise self.error(f"is glTF version {version or 'unknown'}; convert it to version 2.0")
-        for extension in self.document.get("extensionsRequired", []):
-            if extension in UNSUPPORTED:
-                raise self.error(f"needs {UNSUPPORTED[extension]}; export it without")
+        required = self.document.get("extensionsRequired", [])
+        for extension in map(str, required if isinstance(required, list) else [required]):
+            if extension not in SUPPORTED:
+                what = UNSUPPORTED.get(extension, f"the extension {extension[:60]}")
+                raise self.error(f"needs {what}; export it without")
         self._buffers: dict[int, bytes] = {}
         self._accessors: dict[tuple[int, bool], NDArray[Any]] = {}
 
     def error(self, what: str) -> InputError:
         """An error in one line about this file."""
         return InputError(f"{self.path} {' '.join(what.split())}")
+
+    def repaired(self, what: str) -> None:
+        """Note, once, what was wrong in the file and taken in the way that other loaders do."""
+        if what not in self.notes:
+            self.notes.append(what)
 
     def _read(self, path: Path) -> bytes:
         try:
@@ -149,8 +190,11 @@ class GltfFile:
                 raise self.error("has a data: uri that is not base64") from None
         name = unquote(uri)
         folder = self.path.parent.resolve()
-        is_local = not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]", name) and "\0" not in name
-        if not is_local or "\\" in name or not (folder / name).resolve().is_relative_to(folder):
+        if "\\" in name:
+            name = name.replace("\\", "/")
+            self.repaired("backslashes in its paths were taken for slashes")
+        is_local = not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/", name) and "\0" not in name
+        if not is_local or not (folder / name).resolve().is_relative_to(folder):
             raise self.error(f"refers to {name[:80]!r}, which is outside its folder")
         return self._read(folder / name)
 
@@ -158,8 +202,9 @@ class GltfFile:
         """A buffer view: (buffer, offset, length, stride or 0)."""
         entry = self.entry("bufferViews", index)
         where = f"bufferViews[{index}]"
-        if "EXT_meshopt_compression" in entry.get("extensions", {}):
-            raise self.error("needs meshopt compression; export it without")
+        for extension in ("EXT_meshopt_compression", "KHR_meshopt_compression"):
+            if extension in entry.get("extensions", {}):
+                raise self.error(f"needs {UNSUPPORTED[extension]}; export it without")
         data = self.buffer(self._count(entry.get("buffer"), f"{where}.buffer"))
         offset = self._count(entry.get("byteOffset", 0), f"{where}.byteOffset")
         length = self._count(entry.get("byteLength"), f"{where}.byteLength")

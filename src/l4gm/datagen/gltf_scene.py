@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from l4gm.datagen.animated_mesh import AnimatedMesh
 from l4gm.datagen.gltf_animation import Animation, sample, transforms
 from l4gm.errors import InputError
+
+_FAR = 100.0  # object sizes from the origin
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class Part:
     skin: int | None
     joints: NDArray[np.intp]
     weights: NDArray[np.float64]
+
+    def moved(self, matrix: NDArray[np.float64]) -> Part:
+        """The same part under another transform [4, 4], within its node."""
+        linear = matrix[:3, :3].T
+        return replace(
+            self,
+            positions=self.positions @ linear + matrix[:3, 3],
+            targets=(self.targets @ linear).astype(np.float32),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +83,7 @@ class GltfScene:
     Args:
         name: file name without its ending.
         animations: in the file's order; each has a `name` and `duration_seconds`.
+        notes: what was repaired on reading, in words.
     """
 
     name: str
@@ -80,6 +92,7 @@ class GltfScene:
     skins: tuple[Skin, ...]
     parts: tuple[Part, ...]
     surface: Surface
+    notes: tuple[str, ...] = ()
 
     @property
     def num_triangles(self) -> int:
@@ -94,7 +107,8 @@ class GltfScene:
     ) -> AnimatedMesh:
         """The model in motion: frame k shows time `start_seconds + k / fps`.
 
-        Times wrap around at the animation's duration.
+        Times wrap around at the animation's duration. A model so far off that float32 would not
+        hold its shape is moved, as a whole, to the origin.
 
         Args:
             animation_index: into `animations`; None shows the rest pose, still.
@@ -140,24 +154,36 @@ class GltfScene:
         """[T, P, 3] of all vertices."""
         world, weights = self._pose(animation, times)
         out = np.empty((len(times), len(self.surface.colors), 3), np.float32)
-        start = 0
-        for part in self.parts:
-            end = start + len(part.positions)
-            for t in range(len(times)):
-                points = part.positions
-                if len(part.targets):
-                    # Only in broken files do a mesh's primitives differ in their number of targets.
-                    active = weights[part.node][t][: len(part.targets)]
-                    points = points + np.tensordot(active, part.targets[: len(active)], 1)
-                if part.skin is None:
-                    matrix = world[t, part.node]
-                    out[t, start:end] = points @ matrix[:3, :3].T + matrix[:3, 3]
-                else:
-                    skin = self.skins[part.skin]
-                    bones = world[t, skin.joints] @ skin.inverse_bind  # [J, 4, 4]
-                    out[t, start:end] = _skinned(points, part, bones)
-            start = end
+        offset = np.zeros(3)
+        for t in range(len(times)):
+            exact = np.concatenate([self._placed(part, world, weights, t) for part in self.parts])
+            if t == 0:
+                used = exact[np.unique(self.surface.faces)]
+                low, high = used.min(0), used.max(0)
+                if np.abs(low + high).max() / 2 > _FAR * (high - low).max():
+                    offset = (low + high) / 2
+            out[t] = exact - offset
         return out
+
+    def _placed(
+        self,
+        part: Part,
+        world: NDArray[np.float64],
+        weights: list[NDArray[np.float64]],
+        t: int,
+    ) -> NDArray[np.float64]:
+        """[P, 3] of one part at the pose's time `t`."""
+        points = part.positions
+        if len(part.targets):
+            # Only in broken files do a mesh's primitives differ in their number of targets.
+            active = weights[part.node][t][: len(part.targets)]
+            points = points + np.tensordot(active, part.targets[: len(active)], 1)
+        if part.skin is None:
+            matrix = world[t, part.node]
+            return points @ matrix[:3, :3].T + matrix[:3, 3]
+        skin = self.skins[part.skin]
+        bones = world[t, skin.joints] @ skin.inverse_bind  # [J, 4, 4]
+        return _skinned(points, part, bones)
 
     def _pose(
         self, animation: Animation | None, times: NDArray[np.float64]

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 from l4gm.datagen.animated_mesh import AnimatedMesh
 from l4gm.datagen.surfaces import Surfaces
-from l4gm.errors import InputError
 from l4gm.geometry.cameras import orbit_cameras
+from l4gm.media.flow import MIN_FLOW_PX, dense_flow
 
 EXACT = "exact flow"
 DIS = "DIS flow"
 # Four views show motion along any axis; larger pictures hardly change the mean.
 AZIMUTHS = (0.0, 90.0, 180.0, 270.0)
 EXACT_PX = 48
-# Below this, DIS sees nothing.
-MIN_DIS_PX = 32
 
 
 def exact_motion(mesh: AnimatedMesh, fps: float) -> float:
@@ -56,19 +54,11 @@ def picture_motion(images: NDArray[np.uint8], fps: float) -> float:
         fps: frames per second.
 
     Raises:
-        InputError: OpenCV is missing.
         ValueError: pictures that are too small.
     """
-    try:
-        import cv2
-    except ImportError as error:
-        raise InputError(
-            'optical flow of pictures needs OpenCV; pip install "l4gm[data]"'
-        ) from error
     size_px = images.shape[3]
-    if min(images.shape[2:4]) < MIN_DIS_PX:
-        raise ValueError(f"pictures must be at least {MIN_DIS_PX} px, got {images.shape[2:4]}")
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)  # type: ignore[attr-defined]
+    if min(images.shape[2:4]) < MIN_FLOW_PX:
+        raise ValueError(f"pictures must be at least {MIN_FLOW_PX} px, got {images.shape[2:4]}")
     alpha = images[..., 3:].astype(np.float32) / 255
     gray = (images[..., :3] * alpha + 255 * (1 - alpha)).mean(-1).astype(np.uint8)
     speeds = []
@@ -76,7 +66,7 @@ def picture_motion(images: NDArray[np.uint8], fps: float) -> float:
         for view in range(images.shape[1]):
             shown = images[frame, view, ..., 3] > 127
             if shown.any():
-                flow = search.calc(gray[frame, view], gray[frame + 1, view], None)
+                flow = dense_flow(gray[frame, view], gray[frame + 1, view])
                 speeds.append(np.linalg.norm(flow[shown], axis=-1).mean() / size_px)
     return fps * float(np.mean(speeds)) if speeds else 0.0
 

@@ -14,6 +14,7 @@ from l4gm.perceptual.clip import ClipImageEncoder, load_clip
 from l4gm.perceptual.i3d import CONSISTENT4D, I3D, VIDEOGPT, load_i3d
 from l4gm.perceptual.lpips import Lpips, load_lpips
 from l4gm.perceptual.published import WEIGHT_FILES, MissingWeightsError, find, sha256_of
+from l4gm.perceptual.st_lpips import StLpips, load_st_lpips
 
 # Pictures of one forward pass: VGG at 512 px takes about 0.4 GB each.
 _PICTURES_PER_BATCH = 4
@@ -27,11 +28,13 @@ class Judges:
 
     Args:
         device: where they are.
-        lpips_vgg, lpips_alex, clip, fvd, fvd_consistent4d: the networks; None where skipped.
+        st_lpips, lpips_vgg, lpips_alex, clip, fvd, fvd_consistent4d: the networks; None where
+            skipped.
         skipped: metric name to "weights missing: ..." with where to get and put them.
     """
 
     device: torch.device
+    st_lpips: StLpips | None = None
     lpips_vgg: Lpips | None = None
     lpips_alex: Lpips | None = None
     clip: ClipImageEncoder | None = None
@@ -84,6 +87,7 @@ def load_judges(device: str | torch.device = "cpu") -> Judges:
             judges.skipped[metric] = str(missing)
             return None
 
+    judges.st_lpips = load("st_lpips", lambda: load_st_lpips(device))
     judges.lpips_vgg = load("lpips_vgg", lambda: load_lpips("vgg", device))
     judges.lpips_alex = load("lpips_alex", lambda: load_lpips("alex", device))
     judges.clip = load("clip", lambda: load_clip(device))

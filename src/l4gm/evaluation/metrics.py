@@ -102,6 +102,27 @@ def flicker(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         a scalar; 0 for one frame. Positive: it flickers more than the truth moves.
     """
-    if len(prediction) < 2:
-        return prediction.new_zeros(())
-    return prediction.diff(dim=0).square().mean() - target.diff(dim=0).square().mean()
+    return motion_energy(prediction) - motion_energy(target)
+
+
+def motion_energy(images: Tensor) -> Tensor:
+    """Mean squared change between consecutive frames of still views [T, ..., C, H, W]; a scalar,
+    0 for one frame."""
+    if len(images) < 2:
+        return images.new_zeros(())
+    return images.diff(dim=0).square().mean()
+
+
+def gradient_energy(images: Tensor) -> Tensor:
+    """Mean squared difference of neighbouring pixels: how much detail there is, outlines included.
+
+    The root of an image's energy over that of the truth is its sharpness. A step over one pixel has
+    k times the energy of the same step smeared over k; an even background has none.
+
+    Args:
+        images: [..., C, H, W], at least 2 px high and wide.
+
+    Returns:
+        a scalar over all images.
+    """
+    return sum((images.diff(dim=dim).square().mean() for dim in (-2, -1)), images.new_zeros(()))

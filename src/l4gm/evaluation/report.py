@@ -1,7 +1,7 @@
 """The report: all results as one page that needs nothing else, and as JSON.
 
-The page shows what the JSON holds, and pictures beside the truth: the best, the middle and the
-worst object of every set, so that failures are seen.
+The page begins with a contact sheet, shows what the JSON holds, and images beside the truth: the
+best, the middle and the worst object of every set, so that failures are seen.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from l4gm.data.clip import ClipRequest
 from l4gm.evaluation.consistent4d import PUBLISHED
 from l4gm.evaluation.consistent4d import markdown_table as benchmark_table
 from l4gm.evaluation.findings import Findings
 from l4gm.evaluation.plots import line_plot
 from l4gm.evaluation.preference import QUESTIONS
-from l4gm.evaluation.renders import ClipScore, Summary, summarize
+from l4gm.evaluation.previous import PREVIOUS_MODEL, record
+from l4gm.evaluation.scores import ClipScore, Summary, summarize
+from l4gm.evaluation.tables import CLIP_HEAD, HEAD, LEGEND, clip_rows, score_rows
 
-FORMAT = 1
+FORMAT = 2
 _Y_LABELS = {
     "psnr": "PSNR, dB (higher is better)",
     "ssim": "SSIM (higher is better)",
@@ -49,6 +52,7 @@ class Report:
     Args:
         model: name, and SHA-256 of its files.
         protocol: of the renders: size, frames, rate, in words.
+        request: the same, of every clip.
         renders: by name of the set, the score of every clip and setting.
         findings: of the ablations.
         missing: by suite of ablations that was not run, the command that runs it.
@@ -59,12 +63,18 @@ class Report:
 
     model: dict[str, str]
     protocol: str
+    request: ClipRequest
     renders: dict[str, list[ClipScore]]
     findings: Sequence[Findings]
     missing: dict[str, str]
     benchmark: dict[str, Any] | None
     preference: dict[str, Any] | None
     skipped: dict[str, str]
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """`score_rows` of the renders."""
+        return score_rows(self.renders, self.request)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,6 +87,7 @@ class Report:
                     name: [asdict(summary) | {"gain": summary.gain} for summary in summarize(rows)]
                     for name, rows in self.renders.items()
                 },
+                "table": [dict(zip(HEAD, row, strict=True)) for row in self.rows],
                 "clips": {
                     name: [asdict(row) for row in rows] for name, rows in self.renders.items()
                 },
@@ -90,8 +101,15 @@ class Report:
         }
 
 
-def page(report: Report, pictures: Sequence[ShownPicture]) -> str:
-    """The report as one HTML file."""
+def page(
+    report: Report, pictures: Sequence[ShownPicture], sheet: NDArray[np.uint8] | None = None
+) -> str:
+    """The report as one HTML file.
+
+    Args:
+        pictures: beside the truth, see `pictures_of`.
+        sheet: `contact_sheet` of the model.
+    """
     style = files("l4gm.evaluation").joinpath("report.css").read_text("utf-8")
     name = escape(report.model["name"])
     sections = [
@@ -108,14 +126,14 @@ def page(report: Report, pictures: Sequence[ShownPicture]) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>l4gm evaluation: {name}</title><style>{style}</style></head>\n<body>"
         f"<h1>Evaluation of <code>{name}</code></h1>"
-        f"{_summary(report)}{''.join(sections)}</body></html>\n"
+        f"{_sheet_section(sheet)}{_summary(report)}{''.join(sections)}</body></html>\n"
     )
 
 
 def pictures_of(
     rows: Sequence[tuple[ClipScore, NDArray[np.uint8]]], set_name: str
 ) -> list[ShownPicture]:
-    """The best, the middle and the worst clip of each setting."""
+    """The best, the middle and the worst clip of each setting: by ST-LPIPS, else by PSNR."""
     shown = []
     for setting in dict.fromkeys(score.setting for score, _ in rows):
         ranked = sorted((row for row in rows if row[0].setting == setting), key=_quality)
@@ -126,16 +144,18 @@ def pictures_of(
                 continue
             used.add(place)
             score, pixels = ranked[place]
+            distance = "" if score.st_lpips is None else f"ST-LPIPS {score.st_lpips:.3f}, "
             caption = (
-                f"{set_name}, {setting}, {label} of {len(ranked)}: {score.name}, "
-                f"{score.psnr:.2f} dB ({score.gain:+.2f} against the better baseline)"
+                f"{set_name}, {setting}, {label} of {len(ranked)}: {score.name}, {distance}"
+                f"{score.psnr:.2f} dB, alpha IoU {score.alpha_iou:.2f}"
             )
             shown.append(ShownPicture(caption, pixels))
     return shown
 
 
 def _quality(row: tuple[ClipScore, NDArray[np.uint8]]) -> float:
-    return row[0].psnr
+    score, _ = row
+    return score.psnr if score.st_lpips is None else -score.st_lpips
 
 
 def _summary(report: Report) -> str:
@@ -143,11 +163,7 @@ def _summary(report: Report) -> str:
     for name, rows in report.renders.items():
         for summary in summarize(rows):
             below = sum(row.gain <= 0 for row in rows if row.setting == summary.setting)
-            lines.append(
-                f"<li><b>{summary.gain:+.2f} dB</b> above the better baseline on {escape(name)} "
-                f"objects, {summary.setting} ({summary.psnr:.2f} dB); on {below} of "
-                f"{summary.clips} objects it is below a baseline.</li>"
-            )
+            lines.append(f"<li>{escape(_in_short(name, summary, below))}</li>")
     for finding in report.findings:
         for claim in finding.claims:
             lines.append(
@@ -168,64 +184,39 @@ def _summary(report: Report) -> str:
     )
 
 
-def _renders_section(report: Report) -> str:
-    head = (
-        "set",
-        "setting",
-        "clips",
-        "PSNR",
-        "above baseline",
-        "all white",
-        "nearest picture",
-        "on axis",
-        "SSIM",
-        "LPIPS",
-        "alpha IoU",
-        "flicker",
-        "worst clip",
+def _in_short(name: str, summary: Summary, below: int) -> str:
+    perceptual = (
+        ""
+        if summary.st_lpips is None
+        else f"ST-LPIPS {summary.st_lpips:.3f} (nearest image {summary.st_lpips_nearest:.3f}), "
     )
-    rows = [
-        _summary_cells(name, summary)
-        for name, scores in report.renders.items()
-        for summary in summarize(scores)
-    ]
-    clips = [
-        [
-            name,
-            score.name,
-            score.setting,
-            f"{score.psnr:.2f}",
-            f"{score.gain:+.2f}",
-            f"{score.psnr_on_axis:.2f}",
-            f"{score.flicker:+.5f}",
-        ]
-        for name, scores in report.renders.items()
-        for score in scores
-    ]
-    clip_head = ("set", "clip", "setting", "PSNR", "above baseline", "on axis", "flicker")
+    return (
+        f"{name} objects, {summary.setting}: {perceptual}alpha IoU {summary.alpha_iou:.2f}; "
+        f"{summary.psnr:.2f} dB, {summary.gain:+.2f} against the better baseline, below one on "
+        f"{below} of {summary.clips} objects."
+    )
+
+
+def _renders_section(report: Report) -> str:
+    source = (
+        f"{PREVIOUS_MODEL} was measured at commit {record()['commit'][:7]}: {record()['command']}"
+    )
     return (
         f"<h2>Objects that training never shows</h2><p>{escape(report.protocol)}</p>"
-        f"{_table(head, rows)}<details><summary>Every clip</summary>{_table(clip_head, clips)}"
-        f"</details>"
+        f"{_table(HEAD, report.rows)}<p>{escape(LEGEND)} "
+        f"{escape(source)}.</p><details><summary>Every clip</summary>"
+        f"{_table(CLIP_HEAD, clip_rows(report.renders))}</details>"
     )
 
 
-def _summary_cells(name: str, summary: Summary) -> list[str]:
-    return [
-        name,
-        summary.setting,
-        str(summary.clips),
-        f"{summary.psnr:.2f}",
-        f"{summary.gain:+.2f}",
-        f"{summary.psnr_white:.2f}",
-        f"{summary.psnr_nearest:.2f}",
-        f"{summary.psnr_on_axis:.2f}",
-        "skipped" if summary.ssim is None else f"{summary.ssim:.3f}",
-        "skipped" if summary.lpips is None else f"{summary.lpips:.3f}",
-        f"{summary.alpha_iou:.3f}",
-        f"{summary.flicker:+.5f}",
-        f"{summary.worst_psnr:.2f} ({summary.worst_name})",
-    ]
+def _sheet_section(sheet: NDArray[np.uint8] | None) -> str:
+    if sheet is None:
+        return ""
+    return (
+        f'<img class="sheet" alt="contact sheet" src="{_data_url(sheet)}"><p>Objects that training '
+        "never shows, each from its video alone (or with four views, for a model that needs them), "
+        "at the middle frame. The camera sees the front; all else is the model's guess.</p>"
+    )
 
 
 def _pictures_section(pictures: Sequence[ShownPicture]) -> str:
@@ -235,7 +226,7 @@ def _pictures_section(pictures: Sequence[ShownPicture]) -> str:
         for picture in pictures
     )
     return (
-        "<h2>Pictures beside the truth</h2><p>Four free views a row. Rows: truth and result at the "
+        "<h2>Images beside the truth</h2><p>Four free views a row. Rows: truth and result at the "
         f'first frame, truth and result at the last.</p><div class="pictures">{figures}</div>'
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from l4gm.errors import InputError
+from l4gm.gaussians.identify import what_it_is
 
 
 class Archive:
@@ -34,7 +35,8 @@ class Archive:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OSError) as error:
             raise InputError(
-                f"{self.path}: expected {what}, but it is no zip file or cut off ({error})"
+                f"{self.path}: expected {what}, which is a zip file, but {what_it_is(self.path)}, "
+                f"or cut off ({error})"
             ) from None
 
     def __enter__(self) -> Archive:

@@ -23,12 +23,12 @@ from torch import Tensor
 
 from l4gm.gaussians.still import FIELDS, unit_quats
 from l4gm.gaussians.types import Gaussians
+from l4gm.gaussians.visible import visible
 from l4gm.geometry.rotations import quat_multiply
 
 TILES = 6  # means low byte, means high byte, scales, rotations, colors, opacity
 KEY_EVERY = 8  # frames; so many pictures are decoded at most to show one
 MAX_GAUSSIANS = 14_000_000  # in a frame; larger pictures are what decoders take for an attack
-MIN_ALPHA = 1 / 255  # a Gaussian less opaque than this is drawn nowhere
 
 _MAX_SIDE = 16383  # pixels, of a WebP picture
 _FLAT = 1e-4  # of the object's size: scales below it are kept at it
@@ -117,7 +117,7 @@ def measure_ranges(frames: Iterable[Gaussians]) -> Ranges:
     smallest, largest = torch.inf, 0.0
     products = torch.zeros(4, 4, dtype=torch.float64)
     for frame in frames:
-        seen = _visible(frame)
+        seen = visible(frame)
         for name in FIELDS:
             if not getattr(frame, name).isfinite().all():
                 raise ValueError(f"{name} hold values that are not finite")
@@ -153,7 +153,7 @@ def encode_group(
     pictures = []
     previous: list[Levels] | None = None
     for frame in frames:
-        seen = _visible(frame).cpu().numpy()
+        seen = visible(frame).cpu().numpy()
         current = _settled(_quantise(frame, ranges, precision), seen, previous)
         tiles = _tiles(current, previous, precision)
         pictures.append(_compress(tiles, width))
@@ -175,10 +175,6 @@ def decode_group(
         yield _restore(previous, ranges, precision)
 
 
-def _visible(frame: Gaussians) -> Tensor:
-    return frame.opacities >= MIN_ALPHA
-
-
 def _spaced(values: Tensor, lower: Tensor | float, upper: Tensor | float, steps: int) -> Levels:
     """Integers 0..steps of values between lower and upper; of those beyond, the nearest end."""
     extent = torch.as_tensor(upper, dtype=torch.float64) - torch.as_tensor(lower)
@@ -198,7 +194,7 @@ def _quantise(frame: Gaussians, ranges: Ranges, precision: Precision) -> list[Le
     turned = torch.where(turned[..., :1] < 0, -turned, turned)
     rotations = turned[..., 1:] / (1 + turned[..., :1])  # modified Rodrigues, within [-1, 1]
     opacities = _spaced(frame.opacities[:, None], 0.0, 1.0, 2**precision.opacities - 1)
-    seen = _visible(frame).cpu().numpy()[:, None]
+    seen = visible(frame).cpu().numpy()[:, None]
     return [
         _spaced(
             frame.means,

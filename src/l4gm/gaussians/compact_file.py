@@ -31,6 +31,7 @@ from l4gm.gaussians.compact_codec import (
     measure_ranges,
     picture_width,
 )
+from l4gm.gaussians.order import rows_correspond, spatially_ordered
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 
 SUFFIX = ".l4gm"
@@ -75,16 +76,19 @@ def write_compact(
     sequence: GaussianSequence,
     *,
     precision: Precision | None = None,
+    keep_rows: bool = False,
 ) -> None:
     """Write a sequence as one small file, whole or not at all; frames are coded on all cores.
 
     Gaussians of an opacity below 1/255, which are drawn nowhere, come back with opacity 0. The
-    input cameras are not kept.
+    input cameras are not kept, nor is the order of the Gaussians where it has no meaning from frame
+    to frame (`order.rows_correspond`).
 
     Args:
         path: the file to write; replaced if it exists.
         sequence: [T, N].
         precision: bits of each property; the defaults of `Precision` when left out.
+        keep_rows: keep the order of the Gaussians, whatever it costs.
 
     Raises:
         ValueError: values that are not finite.
@@ -97,24 +101,27 @@ def write_compact(
             f"{path}: {gaussians.num_gaussians} Gaussians a frame, but a {SUFFIX} file holds "
             f"{MAX_GAUSSIANS}; take another format"
         )
+    in_step = keep_rows or rows_correspond(count, gaussians.__getitem__)
     info = CompactInfo(
         num_frames=count,
         num_gaussians=gaussians.num_gaussians,
         fps=float(sequence.fps),
         width=picture_width(gaussians.num_gaussians),
-        key_every=KEY_EVERY,
+        key_every=KEY_EVERY if in_step else 1,
         ranges=measure_ranges(gaussians[index] for index in range(count)),
         precision=precision or Precision(),
     )
 
     def encode(start: int) -> list[bytes]:
-        frames = (gaussians[index] for index in range(start, min(start + KEY_EVERY, count)))
+        frames = [gaussians[index] for index in range(start, min(start + info.key_every, count))]
+        if not in_step:
+            frames = [spatially_ordered(frame) for frame in frames]
         return encode_group(frames, info.ranges, info.precision, info.width)
 
     with atomic_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
         archive.writestr(zipfile.ZipInfo(INDEX_NAME, _EPOCH), _index(info))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            groups = pool.map(encode, range(0, count, KEY_EVERY))
+            groups = pool.map(encode, range(0, count, info.key_every))
             pictures = (picture for group in groups for picture in group)
             for index, picture in enumerate(pictures):
                 archive.writestr(zipfile.ZipInfo(frame_name(index), _EPOCH), picture)

@@ -1,14 +1,16 @@
 """A sequence as a folder of still files, frame_0000.ply onwards, the layout of 4D splat viewers.
 
-Every frame holds all Gaussians in the same order, so that the n-th of one frame is the n-th of the
-next. A small `sequence.json` beside them says how many frames there are and how fast they play.
+Players take such a folder for a sequence only if it holds nothing else. How fast it plays is
+therefore told by a file beside it: `cat.json` is the index of the folder `cat`.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,25 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.orientation import UPS, Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
-from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.visible import stack_padded, without_invisible
 
-INDEX_NAME = "sequence.json"
+OLD_INDEX_NAME = "sequence.json"  # inside the folder, where earlier versions wrote it
 
-_FRAME = re.compile(r"frame_(\d{4,})\.[a-z.]+")
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.[a-z.]+)", re.IGNORECASE)
+_OURS = "frame_"
+_ONE_FRAME_FPS = 1.0
 
 
 def frame_name(index: int, kind: str = "ply") -> str:
     """The file name of a frame: four digits, more where four do not suffice."""
-    return f"frame_{index:04d}{STILL_FORMATS[kind].suffix}"
+    return f"{_OURS}{index:04d}{STILL_FORMATS[kind].suffix}"
+
+
+def index_path(folder: str | os.PathLike[str]) -> Path:
+    """Where the index of a folder of frames lies: beside it, by its name."""
+    folder = Path(folder).resolve()
+    return folder.with_name(f"{folder.name}.json")
 
 
 def write_frame_folder(
@@ -35,25 +46,34 @@ def write_frame_folder(
     sequence: GaussianSequence,
     kind: str = "ply",
     *,
+    layout: str | None = None,
     up: Up = "y",
     scale: float = 1.0,
-) -> None:
-    """Write frame_0000.ply ... and sequence.json into a folder; nothing is pruned.
+    prune: bool = True,
+) -> int:
+    """Write frame_0000.ply ... into a folder, and the folder's index beside it.
 
     Frames of an earlier sequence in the same folder are replaced or removed, other files are left
-    alone. sequence.json comes last, so a folder that has one is whole.
+    alone. The index comes last, so a folder that has one is whole.
 
     Args:
         folder: made if it does not exist.
         sequence: [T, N].
         kind: one of `STILL_FORMATS`.
+        layout: one of that format's `layouts`.
         up, scale: the files' up axis and units in one of ours, as in `to_file_axes`.
+        prune: leave out what is invisible, so that files are small and their counts differ; else
+            the n-th of one frame is the n-th of the next, as in the sequence.
+
+    Returns:
+        how many Gaussians the files hold together.
 
     Raises:
         ValueError: values that are not finite.
-        InputError: the folder cannot be made or written to, or holds frames of another kind.
+        InputError: the folder cannot be made or written to, or holds frames of another kind; or
+            its index would replace a file of somebody else.
     """
-    still = STILL_FORMATS[kind]
+    write = STILL_FORMATS[kind].writer(layout)
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,54 +82,54 @@ def write_frame_folder(
     earlier, there = _frames(folder)
     if earlier and there != kind:
         raise InputError(f"{folder}: holds frames of another kind ({there}); give another folder")
-    (folder / INDEX_NAME).unlink(missing_ok=True)
+    beside = index_path(folder)
+    if beside.exists() and not _is_index(beside):
+        raise InputError(f"{beside}: is not an index of frames; move it, or give another folder")
+    for path in (beside, folder / OLD_INDEX_NAME):
+        path.unlink(missing_ok=True)
     gaussians = sequence.gaussians.detach().to("cpu", torch.float32)
+    total = 0
     for index in range(len(sequence)):
         frame = to_file_axes(gaussians[index], up, scale)
-        still.write(folder / frame_name(index, kind), frame)
-    for index, path in earlier.items():
-        if index >= len(sequence):
+        if prune:
+            frame = without_invisible(frame)
+        write(folder / frame_name(index, kind), frame)
+        total += frame.num_gaussians
+    written = {frame_name(index, kind) for index in range(len(sequence))}
+    for path in earlier.values():
+        if path.name not in written:
             path.unlink()
-    write_index(
-        folder,
-        num_frames=len(sequence),
-        num_gaussians=sequence.gaussians.num_gaussians,
-        fps=sequence.fps,
-        kind=kind,
-        up=up,
-        scale=scale,
-    )
+    write_index(folder, num_frames=len(sequence), fps=sequence.fps, kind=kind, up=up, scale=scale)
+    return total
 
 
 def write_index(
     folder: Path,
     *,
     num_frames: int,
-    num_gaussians: int,
     fps: float,
     kind: str = "ply",
     up: Up = "y",
     scale: float = 1.0,
 ) -> None:
-    """Write sequence.json beside frames that were written one by one; it makes the folder whole.
+    """Write the index beside a folder of frames that were written one by one.
 
     Args:
-        folder: holds frame_0000.ply ..., written without pruning.
-        num_frames, num_gaussians: T and N.
+        folder: holds frame_0000.ply ...
+        num_frames: T.
         fps: frames per second.
         kind: one of `STILL_FORMATS`.
         up, scale: as in `write_frame_folder`.
     """
     document = {
         "format": _format(kind),
-        "version": 1,
+        "version": 2,
         "fps": fps,
         "num_frames": num_frames,
-        "num_gaussians": num_gaussians,
         "up": up,
         "scale": scale,
     }
-    with atomic_file(folder / INDEX_NAME) as partial:
+    with atomic_file(index_path(folder)) as partial:
         partial.write_text(json.dumps(document, indent=1) + "\n")
 
 
@@ -120,52 +140,46 @@ def read_frame_folder(
     up: Up | None = None,
     scale: float | None = None,
 ) -> GaussianSequence:
-    """Read a folder of frame_*.ply (.spz ...) as a sequence, frames in the order of their numbers.
+    """Read a folder of numbered files of one format as a sequence, in the order of the numbers.
+
+    Any names that differ in a number before the suffix will do: frame_0000.ply, time_00003.ply,
+    7.spz. Frames of fewer Gaussians than the largest are filled up with invisible ones.
 
     Args:
-        folder: holds the frames; the first may have any number, the others must follow without gap.
-        fps, up, scale: of a folder without sequence.json (from another program): frames per second,
-            the up axis, and the files' units in one of ours; those given win.
+        folder: holds the frames; the first may have any number, the others follow in even steps.
+        fps, up, scale: of a folder without index (from another program): frames per second, the up
+            axis, and the files' units in one of ours; those given win.
 
     Raises:
-        InputError: no folder, no frames, frames of two kinds, a gap, frames that differ in their
-            number of Gaussians, no frame rate known, or a damaged file.
+        InputError: no folder, no frames, several sequences, a gap, no frame rate known, or a
+            damaged file.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected one with frame_0000.ply ...")
     frames, kind = _frames(folder)
     if not frames:
-        raise InputError(f"{folder}: no frames; expected files frame_0000.ply, frame_0001.ply ...")
+        raise InputError(
+            f"{folder}: no frames; expected numbered files such as frame_0000.ply, frame_0001.ply"
+        )
     document = _read_index(folder, kind)
-    numbers = sorted(frames)
-    gaps = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
-    expected = document.get("num_frames", len(numbers) + len(gaps))
-    if gaps or len(numbers) != expected:
-        what = f"{frame_name(gaps[0], kind)} is missing" if gaps else f"there are {len(numbers)}"
-        raise InputError(f"{folder}: expected {expected} frames, but {what}; write it anew")
+    numbers = _without_gaps(folder, frames, document.get("num_frames"))
     rate = fps if fps is not None else document.get("fps")
+    if rate is None and len(numbers) == 1:
+        rate = _ONE_FRAME_FPS
     if rate is None:
         raise InputError(
-            f"{folder}: no {INDEX_NAME}, so the frame rate is unknown or the folder is not "
-            "whole; give fps"
+            f"{folder}: no {index_path(folder).name} beside it, so the frame rate is unknown or "
+            "the folder is not whole; give fps"
         )
     rate = _positive(rate, folder, "fps")
     scale = _positive(document.get("scale", 1.0) if scale is None else scale, folder, "scale")
     up = document.get("up", "y") if up is None else up
     if up not in UPS:
-        raise InputError(f"{folder / INDEX_NAME}: up must be one of {', '.join(UPS)}, got {up!r}")
-    sets = []
-    for number in numbers:
-        frame = STILL_FORMATS[kind].read(frames[number])
-        sets.append(from_file_axes(frame, up, scale))
-        if sets[-1].num_gaussians != sets[0].num_gaussians:
-            raise InputError(
-                f"{frames[number]}: {sets[-1].num_gaussians} Gaussians, but the first frame has "
-                f"{sets[0].num_gaussians}; a sequence needs the same in every frame "
-                "(export without pruning)"
-            )
-    return GaussianSequence(Gaussians.stack(sets), rate)
+        raise InputError(f"{folder}: up must be one of {', '.join(UPS)}, got {up!r} in its index")
+    read = STILL_FORMATS[kind].read
+    sets = [from_file_axes(read(frames[number]), up, scale) for number in numbers]
+    return GaussianSequence(stack_padded(sets), rate)
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -174,23 +188,54 @@ def is_frame_folder(folder: Path) -> bool:
 
 
 def _frames(folder: Path) -> tuple[dict[int, Path], str]:
-    """The frames of a folder by their numbers, and their kind ("ply" when there are none)."""
-    found: dict[int, Path] = {}
-    kinds: dict[str, Path] = {}
+    """The frames of a folder by their numbers, and their kind ("ply" when there are none).
+
+    Of several sequences, the one of our own names; else that is an error.
+    """
+    groups: dict[tuple[str, str], dict[int, Path]] = defaultdict(dict)
     for path in sorted(folder.iterdir()):
-        match = _FRAME.fullmatch(path.name)
+        match = _NUMBERED.fullmatch(path.name)
         kind = still_format_of(path) if match else None
-        if match is None or kind is None or not path.is_file():
+        if match is None or kind is None or match[3].lower() != STILL_FORMATS[kind].suffix:
             continue
-        kinds.setdefault(kind, path)
-        if len(kinds) > 1:
-            names = " and ".join(first.name for first in kinds.values())
-            raise InputError(f"{folder}: frames of two kinds, {names}; keep one of them")
-        number = int(match[1])
-        if number in found:
-            raise InputError(f"{folder}: {found[number].name} and {path.name} are one frame")
-        found[number] = path
-    return found, next(iter(kinds), "ply")
+        group = groups[match[1], kind]
+        number = int(match[2])
+        if number in group:
+            raise InputError(f"{folder}: {group[number].name} and {path.name} are one frame")
+        if path.is_file():
+            group[number] = path
+    found = {key: group for key, group in groups.items() if group}
+    ours = {key: group for key, group in found.items() if key[0] == _OURS}
+    found = ours or found
+    if not found:
+        return {}, "ply"
+    if len(found) > 1:
+        firsts = [group[min(group)].name for group in list(found.values())[:2]]
+        raise InputError(f"{folder}: frames of two kinds, {' and '.join(firsts)}; keep one of them")
+    ((_, kind), frames) = next(iter(found.items()))
+    return frames, kind
+
+
+def _without_gaps(folder: Path, frames: dict[int, Path], expected: Any) -> list[int]:
+    """The numbers in order; they must lie in even steps, as many as the index says."""
+    numbers = sorted(frames)
+    steps = {second - first for first, second in itertools.pairwise(numbers)}
+    step = min(steps, default=1)
+    if expected is None:
+        expected = (numbers[-1] - numbers[0]) // step + 1
+    if len(steps) > 1:
+        missing = next(n for n in range(numbers[0], numbers[-1], step) if n not in frames)
+        match = _NUMBERED.fullmatch(frames[numbers[0]].name)
+        assert match is not None
+        name = f"{match[1]}{missing:0{len(match[2])}d}{match[3]}"
+        raise InputError(
+            f"{folder}: expected {expected} frames, but {name} is missing; write it anew"
+        )
+    if len(numbers) != expected:
+        raise InputError(
+            f"{folder}: expected {expected} frames, but there are {len(numbers)}; write it anew"
+        )
+    return numbers
 
 
 def _format(kind: str) -> str:
@@ -203,10 +248,23 @@ def _positive(value: Any, folder: Path, name: str) -> float:
     return float(value)
 
 
+def _is_index(path: Path) -> bool:
+    """Whether a file says that it is an index; any other of that name is somebody else's."""
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    kind = document.get("format") if isinstance(document, dict) else None
+    return isinstance(kind, str) and kind in map(_format, STILL_FORMATS)
+
+
 def _read_index(folder: Path, kind: str) -> dict[str, Any]:
-    path = folder / INDEX_NAME
+    """What the folder's index says; nothing where there is none."""
+    path = folder / OLD_INDEX_NAME
     if not path.is_file():
-        return {}
+        path = index_path(folder)
+        if not _is_index(path):
+            return {}
     try:
         document = json.loads(path.read_text())
     except (ValueError, RecursionError) as error:

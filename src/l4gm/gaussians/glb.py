@@ -1,8 +1,8 @@
 """One set of Gaussians as binary glTF 2.0 with the ratified extension KHR_gaussian_splatting.
 
 Points with the attributes ROTATION (x y z w), SCALE and OPACITY (as they are, not logarithms), and
-the degree-0 harmonic; COLOR_0 beside them, so that viewers without the extension show a coloured
-point cloud. glTF's axes are ours: y up.
+the degree-0 harmonic; COLOR_0 beside them, linear as glTF wants it, so that viewers without the
+extension show a coloured point cloud. glTF's axes are ours: y up.
 https://github.com/KhronosGroup/glTF/tree/main/extensions/2.0/Khronos/KHR_gaussian_splatting
 """
 
@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.errors import InputError
-from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.glb_container import BINARY_CHUNK, JSON_CHUNK, MAGIC, GlbBuilder
+from l4gm.gaussians.identify import what_it_is
+from l4gm.gaussians.srgb import srgb_decoded
 from l4gm.gaussians.still import (
     HARMONIC_DEGREE_0,
     checked,
     existing_file,
     prepared,
-    to_bytes,
     unit_quats,
 )
 from l4gm.gaussians.types import Gaussians
@@ -39,8 +39,6 @@ _ATTRIBUTES = {
     "opacities": f"{EXTENSION}:OPACITY",
     "harmonics": f"{EXTENSION}:SH_DEGREE_0_COEF_0",
 }
-_MAGIC, _JSON, _BINARY = 0x46546C67, 0x4E4F534A, 0x004E4942
-_ARRAY_BUFFER = 34962
 _TYPES = {1: "SCALAR", 3: "VEC3", 4: "VEC4"}
 # glTF's component types: NumPy's, and what a normalised one is divided by.
 _COMPONENTS = {
@@ -63,23 +61,44 @@ def write_glb(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
     gaussians = prepared(gaussians, path)
     if gaussians.num_gaussians == 0:
         raise InputError(f"{path}: glTF has no points without points; give a set with Gaussians")
-    rgba = torch.cat([gaussians.colors, gaussians.opacities[:, None]], -1)
+    rgba = np.concatenate(
+        [srgb_decoded(gaussians.colors.numpy()), gaussians.opacities.numpy()[:, None]], -1
+    )
     columns = {
         _ATTRIBUTES["means"]: gaussians.means.numpy(),
-        "COLOR_0": to_bytes(rgba),
+        # In 16 bits: 8 of linear light are too few in the dark.
+        "COLOR_0": np.rint(rgba.clip(0, 1) * 65535).astype(np.uint16),
         _ATTRIBUTES["quats"]: gaussians.quats[:, [1, 2, 3, 0]].numpy(),
         _ATTRIBUTES["scales"]: gaussians.scales.numpy(),
         _ATTRIBUTES["opacities"]: gaussians.opacities.clamp(0, 1)[:, None].numpy(),
         _ATTRIBUTES["harmonics"]: ((gaussians.colors - 0.5) / HARMONIC_DEGREE_0).numpy(),
     }
-    document, binary = _document(columns)
-    text = json.dumps(document, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    with atomic_file(path) as partial, partial.open("wb") as stream:
-        stream.write(struct.pack("<III", _MAGIC, 2, total))
-        stream.write(struct.pack("<II", len(text), _JSON) + text)
-        stream.write(struct.pack("<II", len(binary), _BINARY) + binary)
+    builder = GlbBuilder()
+    primitive = {
+        "attributes": {
+            name: builder.attribute(values, bounds=name == "POSITION")
+            for name, values in columns.items()
+        },
+        "mode": 0,
+        "extensions": {
+            EXTENSION: {
+                "kernel": "ellipse",
+                "colorSpace": "srgb_rec709_display",
+                "projection": "perspective",
+                "sortingMethod": "cameraDistance",
+            }
+        },
+    }
+    builder.write(
+        path,
+        {
+            "extensionsUsed": [EXTENSION],
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"mesh": 0}],
+            "meshes": [{"primitives": [primitive]}],
+        },
+    )
 
 
 def read_glb(path: str | os.PathLike[str]) -> Gaussians:
@@ -116,70 +135,16 @@ def read_glb(path: str | os.PathLike[str]) -> Gaussians:
     return checked(gaussians, path)
 
 
-def _document(columns: dict[str, NDArray]) -> tuple[dict[str, Any], bytes]:
-    """The JSON and the binary chunk of one primitive with these attributes."""
-    binary = bytearray()
-    views: list[dict[str, Any]] = []
-    accessors: list[dict[str, Any]] = []
-    for name, values in columns.items():
-        content = values.tobytes()
-        views.append(
-            {
-                "buffer": 0,
-                "byteOffset": len(binary),
-                "byteLength": len(content),
-                "target": _ARRAY_BUFFER,
-            }
-        )
-        accessor: dict[str, Any] = {
-            "bufferView": len(accessors),
-            "componentType": 5121 if values.dtype == np.uint8 else 5126,
-            "count": len(values),
-            "type": _TYPES[values.shape[1]],
-        }
-        if values.dtype == np.uint8:
-            accessor["normalized"] = True
-        if name == "POSITION":
-            accessor["min"] = [float(value) for value in values.min(0)]
-            accessor["max"] = [float(value) for value in values.max(0)]
-        accessors.append(accessor)
-        binary += content  # every column is a multiple of four bytes long
-    primitive = {
-        "attributes": {name: index for index, name in enumerate(columns)},
-        "mode": 0,
-        "extensions": {
-            EXTENSION: {
-                "kernel": "ellipse",
-                "colorSpace": "srgb_rec709_display",
-                "projection": "perspective",
-                "sortingMethod": "cameraDistance",
-            }
-        },
-    }
-    document = {
-        "asset": {"version": "2.0", "generator": "l4gm"},
-        "extensionsUsed": [EXTENSION],
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0}],
-        "meshes": [{"primitives": [primitive]}],
-        "buffers": [{"byteLength": len(binary)}],
-        "bufferViews": views,
-        "accessors": accessors,
-    }
-    return document, bytes(binary)
-
-
 def _parse(content: bytes, path: os.PathLike[str]) -> tuple[dict[str, Any], bytes]:
     """The two chunks of a GLB."""
-    if len(content) < 20 or struct.unpack_from("<II", content) != (_MAGIC, 2):
-        raise InputError(f"{path}: not a binary glTF 2.0 file")
+    if len(content) < 20 or struct.unpack_from("<II", content) != (MAGIC, 2):
+        raise InputError(f"{path}: not a binary glTF 2.0 file, {what_it_is(path)}")
     total, length, kind = struct.unpack_from("<III", content, 8)
     start = 20 + length
-    if kind != _JSON or length > _MAX_JSON_BYTES or total > len(content) or start + 8 > total:
+    if kind != JSON_CHUNK or length > _MAX_JSON_BYTES or total > len(content) or start + 8 > total:
         raise InputError(f"{path}: the GLB is damaged or cut off; get it anew")
     size, kind = struct.unpack_from("<II", content, start)
-    if kind != _BINARY or start + 8 + size > total:
+    if kind != BINARY_CHUNK or start + 8 + size > total:
         raise InputError(f"{path}: the GLB's data is missing or cut off; get it anew")
     try:
         document = json.loads(content[20:start])
@@ -199,6 +164,8 @@ def _splats(document: dict[str, Any], path: os.PathLike[str]) -> dict[str, int]:
         if EXTENSION in primitive.get("extensions", {})
     ]
     if len(found) != 1:
+        if not found and any("mesh" in node for node in document.get("nodes", [])):
+            raise InputError(f"{path}: a model of meshes, not Gaussians (no {EXTENSION} in it)")
         raise InputError(f"{path}: expected one primitive with {EXTENSION}, found {len(found)}")
     if found[0]["extensions"][EXTENSION].get("extensions"):
         raise InputError(f"{path}: the splats are compressed; convert them to plain attributes")

@@ -4,6 +4,8 @@ The `vertex` element holds, all float32: x y z; f_dc_0..2, the colour as the deg
 harmonic, (rgb - 0.5) / C0; opacity, its logit; scale_0..2, natural logarithms; rot_0..3, w first.
 The released code writes exactly these 14 properties in this order, in our world axes (y up), and
 leaves out Gaussians with an opacity below 0.005. Viewers made for scenes from COLMAP take y down.
+The first code of 3D Gaussian splatting wrote 62: normals and 45 harmonics above degree 0 too, which
+some importers ask for.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from torch import Tensor
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.compressed_ply import is_compressed, unpack
+from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still import HARMONIC_DEGREE_0, unit_quats
 from l4gm.gaussians.types import Gaussians
@@ -36,10 +39,26 @@ _COLUMNS = {
     "quats": ("rot_0", "rot_1", "rot_2", "rot_3"),
 }
 PROPERTIES = tuple(name for names in _COLUMNS.values() for name in names)
+_FULL_PROPERTIES = (
+    *_COLUMNS["means"],
+    *("nx", "ny", "nz"),
+    *_COLUMNS["colors"],
+    *(f"f_rest_{index}" for index in range(45)),
+    *_COLUMNS["opacities"],
+    *_COLUMNS["scales"],
+    *_COLUMNS["quats"],
+)
+_RGB = ("red", "green", "blue")  # nerfstudio's instead of the harmonics
+_FLAT = 0.01  # thickness that 2D Gaussians get, of the smaller of their two scales
 
 
 def write_ply(
-    path: str | os.PathLike[str], gaussians: Gaussians, *, prune: bool = True, up: Up = "y"
+    path: str | os.PathLike[str],
+    gaussians: Gaussians,
+    *,
+    prune: bool = True,
+    up: Up = "y",
+    full: bool = False,
 ) -> None:
     """Write one set of Gaussians as a binary little-endian PLY, whole or not at all.
 
@@ -50,6 +69,8 @@ def write_ply(
             it every Gaussian is written, in order.
         up: the file's up axis. "y" (our world, and the released code); "-y" turns the object by
             180 degrees about x, for viewers that take y down; "z" and "-z" by 90.
+        full: write all 62 properties of the first code of 3D Gaussian splatting; normals and
+            harmonics above degree 0 are zero.
 
     Raises:
         ValueError: leading dimensions, values that are not finite, or an unknown `up`.
@@ -71,8 +92,11 @@ def write_ply(
     for name, column in columns.items():
         if not column.isfinite().all():
             raise ValueError(f"{name} hold values that are not finite; refusing to write {path}")
-    table = torch.cat([columns[name].float() for name in _COLUMNS], -1).contiguous().numpy()
-    vertex = table.astype("<f4", copy=False).view([(name, "<f4") for name in PROPERTIES])[:, 0]
+    names = _FULL_PROPERTIES if full else PROPERTIES
+    vertex = np.zeros(gaussians.num_gaussians, [(name, "<f4") for name in names])
+    for name, properties in _COLUMNS.items():
+        for index, values in zip(properties, columns[name].float().T.numpy(), strict=True):
+            vertex[index] = values
     element = plyfile.PlyElement.describe(vertex, "vertex")
     with atomic_file(path) as partial, partial.open("wb") as stream:
         plyfile.PlyData([element], byte_order="<").write(stream)
@@ -82,8 +106,9 @@ def read_ply(path: str | os.PathLike[str], *, up: Up = "y") -> Gaussians:
     """Read one set of Gaussians [N], float32, from any PLY in the 3D Gaussian splatting layout.
 
     ASCII and binary of either byte order; harmonics above degree 0 and any other property are
-    ignored. Colours are clamped to [0, 1]; a quaternion of length zero becomes the identity.
-    Compressed PLY (`compressed_ply`) is read as well.
+    ignored. Colours may be red, green and blue instead (nerfstudio's), and are clamped to [0, 1]; a
+    quaternion of length zero becomes the identity. 2D Gaussians, which have two scales, become
+    thin ones. Compressed PLY (`compressed_ply`) is read as well.
 
     Args:
         path: the file to read.
@@ -98,21 +123,47 @@ def read_ply(path: str | os.PathLike[str], *, up: Up = "y") -> Gaussians:
     vertex = elements["vertex"]
     if is_compressed(vertex) and "chunk" in elements:
         return from_file_axes(unpack(elements["chunk"], vertex, path), up)
-    missing = [name for name in PROPERTIES if name not in (vertex.dtype.names or ())]
+    names = vertex.dtype.names or ()
+    is_flat = "scale_2" not in names
+    columns = _COLUMNS | {"scales": _COLUMNS["scales"][:2] if is_flat else _COLUMNS["scales"]}
+    has_rgb = "f_dc_0" not in names and set(_RGB) <= set(names)
+    if has_rgb:
+        columns["colors"] = _RGB
+    missing = [name for part in columns.values() for name in part if name not in names]
     if missing:
         raise InputError(
-            f"{path}: a Gaussian splat PLY needs the properties {', '.join(missing)}; "
-            "is it a point cloud or a mesh?"
+            f"{path}: {_what(elements)}; Gaussians also have the properties {', '.join(missing)}"
         )
-    table = {name: _column(vertex, names, path) for name, names in _COLUMNS.items()}
+    table = {name: _column(vertex, part, path) for name, part in columns.items()}
+    scales = table["scales"].exp()
+    if is_flat:
+        scales = torch.cat([scales, _FLAT * scales.amin(-1, keepdim=True)], -1)
+    colors = table["colors"]
+    colors = colors / _largest(vertex, "red") if has_rgb else colors * HARMONIC_DEGREE_0 + 0.5
     gaussians = Gaussians(
         means=table["means"],
         quats=unit_quats(table["quats"]),
-        scales=table["scales"].exp(),
+        scales=scales,
         opacities=table["opacities"][:, 0].sigmoid(),
-        colors=(table["colors"] * HARMONIC_DEGREE_0 + 0.5).clamp(0, 1),
+        colors=colors.clamp(0, 1),
     )
     return from_file_axes(gaussians, up)
+
+
+def _what(elements: dict[str, NDArray[np.void]]) -> str:
+    """What a PLY that holds no Gaussians is."""
+    count = len(elements["vertex"])
+    if "face" in elements and len(elements["face"]):
+        return f"a mesh of {count} vertices and {len(elements['face'])} faces, not Gaussians"
+    if {"x", "y", "z"} <= set(elements["vertex"].dtype.names or ()):
+        return f"a point cloud of {count} points, not Gaussians"
+    return "not Gaussians"
+
+
+def _largest(vertex: NDArray[np.void], name: str) -> float:
+    """What 1 is stored as: the largest of an integer type."""
+    kind = vertex.dtype[name]
+    return float(np.iinfo(kind).max) if kind.kind in "iu" else 1.0
 
 
 def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
@@ -121,7 +172,7 @@ def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
         raise InputError(f"{path}: no such file; expected a PLY file of Gaussians")
     with path.open("rb") as stream:
         if stream.read(3) != b"ply":
-            raise InputError(f"{path}: not a PLY file (it does not start with 'ply')")
+            raise InputError(f"{path}: not a PLY file, {what_it_is(path)}")
     try:
         data = plyfile.PlyData.read(str(path))
     # A bad header shows itself as any of these: a bad line, a count that no memory holds, text

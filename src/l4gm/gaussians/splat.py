@@ -13,6 +13,7 @@ import torch
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.still import checked, existing_file, prepared, to_bytes, unit_quats
 from l4gm.gaussians.types import Gaussians
 
@@ -48,7 +49,7 @@ def read_splat(path: str | os.PathLike[str]) -> Gaussians:
     if len(content) % _RECORD.itemsize:
         raise InputError(
             f"{path}: {len(content)} bytes are no multiple of {_RECORD.itemsize}, so it is cut off "
-            "or no .splat file; get it anew"
+            f"or no .splat file ({what_it_is(path)}); get it anew"
         )
     records = np.frombuffer(content, _RECORD)
     rgba = torch.from_numpy(records["rgba"].astype(np.float32) / 255)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,20 +27,45 @@ class StillFormat:
         suffix: of the file names, in lower case.
         write: (path, Gaussians [N]); every Gaussian, in order, in the axes it has.
         read: (path) -> Gaussians [N], in the axes of the file.
+        layouts: other ways to write it, by name.
     """
 
     suffix: str
     write: Callable[[_AnyPath, Gaussians], None]
     read: Callable[[_AnyPath], Gaussians]
+    layouts: Mapping[str, Callable[[_AnyPath, Gaussians], None]] = field(default_factory=dict)
+
+    def writer(self, layout: str | None) -> Callable[[_AnyPath, Gaussians], None]:
+        """`write`, or that of a layout.
+
+        Raises:
+            ValueError: the format has no such layout.
+        """
+        if layout is None:
+            return self.write
+        if layout not in self.layouts:
+            known = ", ".join(self.layouts) or "none"
+            raise ValueError(f"{self.suffix} files have the layouts: {known}; got {layout!r}")
+        return self.layouts[layout]
 
 
 STILL_FORMATS = {
-    "ply": StillFormat(suffix=".ply", write=partial(write_ply, prune=False), read=read_ply),
+    "ply": StillFormat(
+        suffix=".ply",
+        write=partial(write_ply, prune=False),
+        read=read_ply,
+        layouts={"full": partial(write_ply, prune=False, full=True)},
+    ),
     "compressed-ply": StillFormat(
         suffix=".compressed.ply", write=write_compressed_ply, read=read_ply
     ),
     "splat": StillFormat(suffix=".splat", write=write_splat, read=read_splat),
-    "spz": StillFormat(suffix=".spz", write=write_spz, read=read_spz),
+    "spz": StillFormat(
+        suffix=".spz",
+        write=write_spz,
+        read=read_spz,
+        layouts={"v4": partial(write_spz, version=4)},
+    ),
     "sog": StillFormat(suffix=".sog", write=write_sog, read=read_sog),
     "glb": StillFormat(suffix=".glb", write=write_glb, read=read_glb),
 }

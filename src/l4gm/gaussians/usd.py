@@ -2,6 +2,10 @@
 
 The schema came with OpenUSD 26.03 (UsdVol). Scales and opacities are stored as they are, the colour
 as the degree-0 harmonic. Needs usd-core: `pip install "l4gm[usd]"`.
+
+Between two time samples USD blends arrays of one length row by row, and holds the first where their
+lengths differ. Rows of consecutive frames need not be the same part of the object, so consecutive
+frames are given lengths that differ.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still import (
     HARMONIC_DEGREE_0,
@@ -25,6 +30,7 @@ from l4gm.gaussians.still import (
     unit_quats,
 )
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.visible import padded, stack_padded, without_invisible, without_padding
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,14 +49,17 @@ def write_usd(
     *,
     up: Up = "y",
     scale: float = 1.0,
+    prune: bool = True,
 ) -> None:
-    """Write a sequence, whole or not at all; frame k is at time code k.
+    """Write a sequence, whole or not at all; frame k is at time code k and held until the next.
 
     Args:
         path: a .usd or .usdc file (binary) or .usda (text, large); replaced if it exists.
         sequence: [T, N].
         up: "y" or "z"; the stage says which.
         scale: the stage's units in one of ours.
+        prune: leave out what is invisible; else every frame holds all Gaussians in order, and USD
+            blends between the frames.
 
     Raises:
         ValueError: values that are not finite.
@@ -72,8 +81,14 @@ def write_usd(
     prim = splats.GetPrim()
     stage.SetDefaultPrim(prim)
     prim.GetAttribute(_DEGREE).Set(0)
+    previous = 0
     for index in range(len(sequence)):
         frame = prepared(to_file_axes(sequence.gaussians[index].to("cpu"), up, scale), path)
+        if prune:
+            frame = without_invisible(frame)
+            if frame.num_gaussians == previous:
+                frame = padded(frame, 1)
+            previous = frame.num_gaussians
         harmonics = (frame.colors - 0.5) / HARMONIC_DEGREE_0
         columns = {
             "positions": Vt.Vec3fArray.FromNumpy(_array(frame.means)),
@@ -96,12 +111,13 @@ def write_usd(
 def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
     """Read the first ParticleField3DGaussianSplat of a stage, float32; y is up in the result.
 
-    Each time sample of the positions is a frame; a prim without any is a sequence of one. Harmonics
-    above degree 0 are left out.
+    Each time sample of the positions is a frame; a prim without any is a sequence of one. Frames of
+    fewer Gaussians than the largest are filled up with invisible ones. Harmonics above degree 0 are
+    left out.
 
     Raises:
-        InputError: usd-core is not installed, no file, not USD, no such prim, transforms on it,
-            frames of different counts, or values that are not finite.
+        InputError: usd-core is not installed, no file, not USD, no such prim, transforms on it, or
+            values that are not finite.
     """
     path = existing_file(path, "a USD file")
     _need_usd(path)
@@ -112,10 +128,12 @@ def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
     except Tf.ErrorException:
         stage = None
     if not stage:
-        raise InputError(f"{path}: not a USD file, or damaged")
+        raise InputError(f"{path}: not a USD file, or damaged ({what_it_is(path)})")
     prims = [p for p in stage.Traverse() if p.GetTypeName() == "ParticleField3DGaussianSplat"]
     if not prims:
-        raise InputError(f"{path}: no ParticleField3DGaussianSplat in it; is it a mesh?")
+        meshes = any(p.GetTypeName() == "Mesh" for p in stage.Traverse())
+        what = "meshes, not Gaussians" if meshes else "no Gaussians"
+        raise InputError(f"{path}: holds {what} (no ParticleField3DGaussianSplat)")
     up: Up = "z" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z else "y"
     positions = _attribute(prims[0], "positions", path)
     times = positions.GetTimeSamples() or [Usd.TimeCode.Default()]
@@ -124,11 +142,9 @@ def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
         np.any(np.array(place.ComputeLocalToWorldTransform(time)) != np.eye(4)) for time in times
     ):
         raise InputError(f"{path}: the splats are moved or turned; apply their transform first")
-    sets = [from_file_axes(_frame(prims[0], time, path), up) for time in times]
-    if len({frame.num_gaussians for frame in sets}) > 1:
-        raise InputError(f"{path}: frames of different counts; a sequence needs the same in each")
+    sets = [from_file_axes(without_padding(_frame(prims[0], time, path)), up) for time in times]
     fps = float(stage.GetTimeCodesPerSecond()) if len(times) > 1 else _STILL_FPS
-    return GaussianSequence(Gaussians.stack(sets), fps)
+    return GaussianSequence(stack_padded(sets), fps)
 
 
 def _need_usd(path: str | os.PathLike[str]) -> None:

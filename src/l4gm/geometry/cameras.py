@@ -146,8 +146,9 @@ def orbit_cameras(
     radius: float = RADIUS,
     fov_y: float = FOV_Y_DEGREES,
     size: int = 512,
+    target: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Cameras:
-    """Cameras on a sphere around the origin, looking at it, upright.
+    """Cameras on a sphere around a point, by default the origin, looking at it, upright.
 
     Azimuth 0 looks from +z, 90 from +x; elevation > 0 is above the object. The released code's
     elevation has the opposite sign.
@@ -155,9 +156,10 @@ def orbit_cameras(
     Args:
         azimuths: degrees, one per camera.
         elevation: degrees, one for all or one per camera.
-        radius: distance to the origin, world units.
+        radius: distance to that point, world units.
         fov_y: vertical field of view, degrees.
         size: width and height in pixels.
+        target: the point, world coordinates.
 
     Returns:
         Cameras [len(azimuths)], near 0.5 and far 2.5 scaled by radius / 1.5.
@@ -171,7 +173,7 @@ def orbit_cameras(
     down = torch.linalg.cross(-backward, right)
     pose = torch.zeros(len(azimuth), 4, 4, dtype=torch.float64)
     pose[:, :3, :3] = torch.stack([right, down, -backward], -1)
-    pose[:, :3, 3] = radius * backward
+    pose[:, :3, 3] = radius * backward + torch.as_tensor(target, dtype=torch.float64)
     pose[:, 3, 3] = 1
     intrinsics = pinhole_intrinsics(fov_y, size, size).expand(len(azimuth), 3, 3)
     scale = radius / RADIUS

@@ -35,6 +35,20 @@ def pixel_rays(cameras: Cameras) -> tuple[Tensor, Tensor]:
     return origins, directions
 
 
+def points_at_depth(cameras: Cameras, depth: Tensor) -> Tensor:
+    """World positions [..., H, W, 3] of what pixels show; NaN where they show nothing.
+
+    Args:
+        cameras: [V].
+        depth: [..., V, H, W] camera z at the pixels' centres, 0 where there is nothing.
+    """
+    origins, directions = pixel_rays(cameras)
+    forward = cameras.world_from_camera[..., None, None, :3, 2]
+    z = depth[..., None]
+    points = origins + directions * z / (directions * forward).sum(-1, keepdim=True)
+    return torch.where(z > 0, points, torch.nan)
+
+
 def plucker_embedding(cameras: Cameras) -> Tensor:
     """[..., 6, H, W]: (o x d, d) of every pixel's ray, d of unit length (paper section 4.1)."""
     origins, directions = pixel_rays(cameras)

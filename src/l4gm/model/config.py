@@ -1,17 +1,13 @@
-"""What defines a network: sizes, where it attends, and the options of our own models."""
+"""What defines an `L4GM`: sizes, and where it attends."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 from l4gm.errors import InputError
 from l4gm.plain import PlainConfig
-
-HeadKind = Literal["xyz", "ray"]
-TemporalResidual = Literal["scaled", "plain"]
-RayStart = Literal["middle", "hull"]
 
 # Keys of the released code's configuration that say how it is used, not what the network is.
 _RELEASED_USE = {
@@ -27,7 +23,7 @@ _RELEASED_USE = {
 
 @dataclass(frozen=True, kw_only=True)
 class L4GMConfig(PlainConfig):
-    """Shape of an `L4GM`. The defaults of the options are those of the released model.
+    """Shape of an `L4GM`. The defaults are those of the released model.
 
     Args:
         input_size: images are resized to this many pixels, width and height.
@@ -36,31 +32,9 @@ class L4GMConfig(PlainConfig):
         up_channels, up_attention: the same going up; fewer levels than down leave the output
             smaller than the input.
         temporal_attention: every attention layer is followed by one over time.
-        temporal_from_level: temporal attention only where the grid has been halved at least this
-            often: its price grows with the fourth power of the grid's side.
         layers_per_block: residual blocks of a level going down; one more going up.
-        norm_groups: groups of every group norm (32 groups on 32 channels is an instance norm:
-            narrow networks want 8).
+        norm_groups: groups of every group norm.
         attention_head_count: heads of every attention layer.
-        attention_head_width: if given, heads have this many channels instead, so that their
-            number grows with the level's channels.
-        patch_size: neighbouring pixels gathered into channels before the first convolution; the
-            network then works on a grid that much coarser.
-        head: "xyz" places a splat anywhere in the cube (released); "ray" places it on its pixel's
-            ray and takes its colour from the pixel.
-        ray_start: where the "ray" head starts on a ray: the "middle" of the scene, or the visual
-            "hull" of the given views, where they bound it.
-        hull_channels: the network is told where that hull is, in further input channels.
-        motion_channels: the network is told how each picture differs from that of the moment at
-            which the side views were taken, in further input channels.
-        ray_offset: the "ray" head may also move splats sideways off their rays, to where what an
-            old side view shows has moved since.
-        attention_codes: the cross-view attention is told each token's position and view.
-        temporal_residual: "scaled" joins the temporal layers like all others (released); "plain"
-            adds their output, which starts at zero, so that a network trained on single frames
-            starts unchanged on several.
-        missing_views: the weights were trained with views left out (`present` of
-            `L4GM.forward`), so that a video alone is enough. Changes no arithmetic.
 
     Raises:
         ValueError: if the values do not fit together.
@@ -75,26 +49,15 @@ class L4GMConfig(PlainConfig):
     up_channels: tuple[int, ...]
     up_attention: tuple[bool, ...]
     temporal_attention: bool
-    temporal_from_level: int = 0
     layers_per_block: int = 2
     norm_groups: int = 32
     attention_head_count: int = 16
-    attention_head_width: int | None = None
-    patch_size: int = 1
-    head: HeadKind = "xyz"
-    ray_start: RayStart = "middle"
-    hull_channels: bool = False
-    motion_channels: bool = False
-    ray_offset: bool = False
-    attention_codes: bool = False
-    temporal_residual: TemporalResidual = "scaled"
-    missing_views: bool = False
 
     def __post_init__(self) -> None:
         for name in ("down_channels", "down_attention", "up_channels", "up_attention"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_levels()
-        self._check_options()
+        self._check_heads()
 
     def _check_levels(self) -> None:
         for side in ("down", "up"):
@@ -110,16 +73,16 @@ class L4GMConfig(PlainConfig):
                 f"at most as many levels up as down, got {len(self.up_channels)} up "
                 f"and {len(self.down_channels)} down"
             )
-        if self.layers_per_block < 1 or self.norm_groups < 1 or self.patch_size < 1:
+        if self.layers_per_block < 1 or self.norm_groups < 1:
             raise ValueError(
-                "layers_per_block, norm_groups and patch_size must be at least 1, got "
-                f"{self.layers_per_block}, {self.norm_groups} and {self.patch_size}"
+                "layers_per_block and norm_groups must be at least 1, got "
+                f"{self.layers_per_block} and {self.norm_groups}"
             )
         multiple = self.size_multiple
         if self.input_size < multiple or self.input_size % multiple:
             raise ValueError(
-                f"input_size must be a positive multiple of {multiple} (patch_size "
-                f"{self.patch_size}, {len(self.down_channels)} levels), got {self.input_size}"
+                f"input_size must be a positive multiple of {multiple} "
+                f"({len(self.down_channels)} levels), got {self.input_size}"
             )
         for count in {*self.down_channels, *self.up_channels}:
             if count < 1 or count % self.norm_groups:
@@ -128,30 +91,13 @@ class L4GMConfig(PlainConfig):
                     f"got {count}"
                 )
 
-    def _check_options(self) -> None:
-        choices = {"head": HeadKind, "temporal_residual": TemporalResidual, "ray_start": RayStart}
-        for name, kinds in choices.items():
-            if getattr(self, name) not in get_args(kinds):
-                raise ValueError(
-                    f"{name} must be one of {list(get_args(kinds))}, got {getattr(self, name)!r}"
-                )
-        if self.hull_channels and self.ray_start != "hull":
-            raise ValueError(f'hull_channels needs ray_start "hull", got {self.ray_start!r}')
-        if (self.hull_channels or self.motion_channels) and (
-            self.pixels_per_splat != self.patch_size
-        ):
-            raise ValueError(
-                "hull_channels and motion_channels need as many levels up as down, got "
-                f"{len(self.up_channels)} up and {len(self.down_channels)} down"
-            )
-        if self.ray_offset and self.head != "ray":
-            raise ValueError(f'ray_offset needs head "ray", got {self.head!r}')
-        by_width = self.attention_head_width is not None
-        name = "attention_head_width" if by_width else "attention_head_count"
-        divisor = getattr(self, name)
+    def _check_heads(self) -> None:
+        heads = self.attention_head_count
         for count in self._attending_channels():
-            if divisor < 1 or count % divisor:
-                raise ValueError(f"{name} {divisor} does not divide {count} channels that attend")
+            if heads < 1 or count % heads:
+                raise ValueError(
+                    f"attention_head_count {heads} does not divide {count} channels that attend"
+                )
 
     def _attending_channels(self) -> set[int]:
         down = zip(self.down_channels, self.down_attention, strict=True)
@@ -162,27 +108,17 @@ class L4GMConfig(PlainConfig):
     @property
     def size_multiple(self) -> int:
         """Input sizes must be multiples of this many pixels."""
-        return self.patch_size * 2 ** (len(self.down_channels) - 1)
+        return 2 ** (len(self.down_channels) - 1)
 
     @property
     def pixels_per_splat(self) -> int:
         """Side of the square of input pixels that shares one splat."""
-        return self.patch_size * 2 ** (len(self.down_channels) - len(self.up_channels))
+        return 2 ** (len(self.down_channels) - len(self.up_channels))
 
     @property
     def splat_size(self) -> int:
         """Splats along each side of a view: N = V * splat_size^2."""
         return self.input_size // self.pixels_per_splat
-
-    def temporal_at(self, level: int) -> bool:
-        """Whether attention on this level (0 is the finest) is followed by one over time."""
-        return self.temporal_attention and level >= self.temporal_from_level
-
-    def head_count(self, channels: int) -> int:
-        """Attention heads of a layer with this many channels."""
-        if self.attention_head_width is not None:
-            return channels // self.attention_head_width
-        return self.attention_head_count
 
     @classmethod
     def big(cls, *, temporal_attention: bool = True) -> L4GMConfig:

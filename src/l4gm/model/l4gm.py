@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,18 +10,12 @@ from torch import Tensor, nn
 
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
-from l4gm.model.attention import Grid, view_features
+from l4gm.model.attention import Grid
 from l4gm.model.config import L4GMConfig
 from l4gm.model.convolution import PointwiseConv2d
-from l4gm.model.head import (
-    NUM_CHANNELS,
-    gaussians_on_rays,
-    gaussians_xyz,
-    initialize_ray_head,
-    to_tokens,
-)
-from l4gm.model.hull import visual_hull
-from l4gm.model.inputs import NetworkInput, motion_since, network_input
+from l4gm.model.head import NUM_CHANNELS, gaussians_xyz, to_tokens
+from l4gm.model.inputs import network_input
+from l4gm.model.protocol import Reconstructor
 from l4gm.model.unet import UNet
 
 
@@ -40,8 +33,6 @@ class L4GM(nn.Module):
         self.config = config
         self.unet = UNet(config, NUM_CHANNELS)
         self.conv = PointwiseConv2d(NUM_CHANNELS, NUM_CHANNELS)
-        if config.head == "ray":
-            initialize_ray_head(self.unet.conv_out, self.conv, config)
 
     @classmethod
     def from_pretrained(
@@ -50,12 +41,12 @@ class L4GM(nn.Module):
         *,
         kind: Literal["recon", "interp"] = "recon",
         device: str | torch.device = "cpu",
-    ) -> L4GM:
+    ) -> Reconstructor:
         """A trained network in float32, in evaluation mode.
 
         Args:
-            name: "mini" (bundled), "official" (the paper's, CC-BY-NC-SA-4.0, from the hub), a
-                folder, a `.safetensors` file, or a hub name.
+            name: "mini" (bundled, no `L4GM` but called like one), "official" (the paper's,
+                CC-BY-NC-SA-4.0, from the hub), a folder, a `.safetensors` file, or a hub name.
             kind: the reconstruction or the interpolation network.
             device: where to put it.
 
@@ -82,44 +73,28 @@ class L4GM(nn.Module):
             images: [B, T, V, 3, H, W] in [0, 1], on white, of any size and any T and V; resized
                 bilinearly to the network's input size.
             cameras: [V] or [B, T, V], of the images.
-            present: [V] or [B, V] bool, which views are given; None: all. The pixels of absent
-                views have no influence; they still carry Gaussians.
-            alpha: [B, T, V, H, W] in [0, 1], how much of each pixel of the images the object
-                covers; None: not known, and guessed from what is not white. Networks with the "ray"
-                head use it, the released ones do not.
-            first: [B, 3, H, W], the video's picture of the moment at which views 1.. were taken, if
-                that is not the first of the T; only networks with `motion_channels` look at it.
+            present: [B, V] bool; all views must be given.
+            alpha, first: taken as by every `Reconstructor`, without effect.
             input_size: work at this size (a multiple of `config.size_multiple`) instead of
-                `config.input_size`; training starts at half size.
+                `config.input_size`.
 
         Returns:
             Gaussians [B, T, N], float32, N = V * h * w, view-major, then row, then column.
 
         Raises:
-            ValueError: if shapes do not fit together or the size is not possible.
+            ValueError: if shapes do not fit together, the size is not possible or a view is
+                missing.
         """
-        inputs = self.prepare(
-            images, cameras, present, alpha=alpha, first=first, input_size=input_size
-        )
+        if present is not None and not present.all():
+            raise ValueError(f"present: L4GM needs all views, got {present.tolist()}")
+        channels = self.prepare(images, cameras, input_size=input_size)
         batch, frames, views = images.shape[:3]
-        features = self.features(inputs, frames, views)
+        features = self.features(channels, frames, views)
         with torch.autocast(features.device.type, enabled=False):
-            tokens = to_tokens(features.float(), batch, frames)
-            if self.config.head == "xyz":
-                return gaussians_xyz(tokens)
-            return gaussians_on_rays(tokens, inputs, self.config)
+            return gaussians_xyz(to_tokens(features.float(), batch, frames))
 
-    def prepare(
-        self,
-        images: Tensor,
-        cameras: Cameras,
-        present: Tensor | None = None,
-        *,
-        alpha: Tensor | None = None,
-        first: Tensor | None = None,
-        input_size: int | None = None,
-    ) -> NetworkInput:
-        """The 9 input channels; arguments as in `forward`."""
+    def prepare(self, images: Tensor, cameras: Cameras, *, input_size: int | None = None) -> Tensor:
+        """The 9 input channels [B T V, 9, H, W]; arguments as in `forward`."""
         size = self.config.input_size if input_size is None else input_size
         if size < 1 or size % self.config.size_multiple:
             raise ValueError(
@@ -127,27 +102,9 @@ class L4GM(nn.Module):
             )
         # Rays are geometry: half precision would move splats by pixels.
         with torch.autocast(images.device.type, enabled=False):
-            inputs = network_input(images, cameras, present, size, alpha)
-            splat_size = size // self.config.pixels_per_splat
-            if self.config.ray_start == "hull":
-                hull = visual_hull(inputs.alpha, inputs.present, inputs.cameras, splat_size)
-                inputs = replace(inputs, hull=hull)
-            if self.config.motion_channels:
-                colors = inputs.colors.unflatten(0, images.shape[:3])
-                inputs = replace(inputs, motion=motion_since(colors, first, splat_size))
-            return inputs
+            return network_input(images, cameras, size)
 
-    def features(self, inputs: NetworkInput, num_frames: int, num_views: int) -> Tensor:
-        """[B T V, 14, h, w], before activation."""
-        codes = None
-        if self.config.attention_codes:
-            maps = len(inputs.channels)
-            codes = view_features(inputs.cameras)
-            codes = codes.expand(maps // (num_frames * num_views), num_frames, num_views, -1)
-            codes = codes.flatten(0, 2)
+    def features(self, channels: Tensor, num_frames: int, num_views: int) -> Tensor:
+        """[B T V, 9, H, W] to [B T V, 14, h, w], before activation."""
         dtype = self.conv.weight.dtype
-        extra = inputs.extra_channels(self.config)
-        if extra is not None:
-            extra = extra.to(dtype)
-        grid = Grid(num_frames, num_views, codes)
-        return self.conv(self.unet(inputs.channels.to(dtype), grid, extra))
+        return self.conv(self.unet(channels.to(dtype), Grid(num_frames, num_views)))

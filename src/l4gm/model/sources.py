@@ -13,11 +13,17 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 import torch
+from torch import nn
 
 from l4gm.errors import InputError
-from l4gm.model.l4gm import L4GM
-from l4gm.model.own_weights import MOTION, VIEWS
-from l4gm.model.weights import PICKLE_SUFFIXES, config_from_text, load_model, refuse_pickle
+from l4gm.model.weights import (
+    PICKLE_SUFFIXES,
+    WeightHeader,
+    config_from_text,
+    load_model,
+    read_header,
+    refuse_pickle,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +32,9 @@ Kind = Literal["recon", "interp"]
 BUNDLED = ("mini",)
 OFFICIAL = "jiawei011/L4GM"
 CONFIG_NAME = "config.json"
+SOLID_NAME = "solid.safetensors"
+# Metadata of a weight file: which network it is of, where that is not L4GM.
+NETWORK_KEY = "network"
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
@@ -54,23 +63,18 @@ class WeightFiles:
         name: as asked for.
         recon: the reconstruction network's weights.
         interp: the interpolation network's, or None where there is none.
-        multiview: those of our own generator of views, or None where there is none.
-        motion: those of our own network for frames between, or None where there is none.
         config: `config.json` for files that do not carry their config, or None.
     """
 
     name: str
     recon: Path
     interp: Path | None = None
-    multiview: Path | None = None
-    motion: Path | None = None
     config: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """The weight files that there are."""
-        paths = (self.recon, self.interp, self.multiview, self.motion)
-        return [path for path in paths if path is not None]
+        return [self.recon] if self.interp is None else [self.recon, self.interp]
 
     def path(self, kind: Kind) -> Path:
         """The file of one network.
@@ -91,13 +95,26 @@ class WeightFiles:
 
 def load_pretrained(
     name: str | os.PathLike[str], kind: Kind = "recon", device: str | torch.device = "cpu"
-) -> L4GM:
-    """A trained network by name; see `resolve_weights` and `weights.load_model`."""
+) -> nn.Module:
+    """A trained network by name: an `L4GM`, or a `SolidModel` where the weights are of one.
+
+    See `resolve_weights` and `weights.load_model`.
+    """
     files = resolve_weights(name)
+    path = files.path(kind)
+    if is_solid(read_header(path)):
+        from l4gm.solid.model import SolidModel
+
+        return SolidModel.load(path, device)
     config = None
     if files.config is not None:
         config = config_from_text(files.config.read_text(encoding="utf-8"), str(files.config))
-    return load_model(files.path(kind), config=config, device=device)
+    return load_model(path, config=config, device=device)
+
+
+def is_solid(header: WeightHeader) -> bool:
+    """Whether weights are of a `SolidModel`."""
+    return header.metadata.get(NETWORK_KEY) == "solid"
 
 
 def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> WeightFiles:
@@ -105,9 +122,9 @@ def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> W
 
     Args:
         name: "mini" (bundled), "official" (the paper's, hub `jiawei011/L4GM`), a folder with
-            `recon.safetensors` and optionally `interp.safetensors`, `multiview.safetensors`,
-            `motion.safetensors` and `config.json`, one `.safetensors` file (reconstruction only),
-            or a hub name `owner/name`.
+            `recon.safetensors` and optionally `interp.safetensors` and `config.json`, or with
+            `solid.safetensors`, one `.safetensors` file (reconstruction only), or a hub name
+            `owner/name`.
         download: fetch from the hub what is not on this machine.
 
     Raises:
@@ -127,7 +144,7 @@ def resolve_weights(name: str | os.PathLike[str], *, download: bool = True) -> W
         return _repository(text, text, download)
     raise InputError(
         f'no model {text!r}: expected "mini", "official", an existing folder with '
-        "recon.safetensors, a .safetensors file, or a hub name like owner/name"
+        f"recon.safetensors or {SOLID_NAME}, a .safetensors file, or a hub name like owner/name"
     )
 
 
@@ -150,6 +167,8 @@ def offline_folder(repository: str) -> Path:
 def _folder(folder: Path, name: str, known: Repository | None = None) -> WeightFiles:
     known = known or Repository()
     recon = folder / known.recon
+    if not recon.is_file() and (folder / SOLID_NAME).is_file():
+        return WeightFiles(name=name, recon=folder / SOLID_NAME)
     if not recon.is_file():
         for pickle in sorted(folder.glob("*")):
             refuse_pickle(pickle)
@@ -158,16 +177,15 @@ def _folder(folder: Path, name: str, known: Repository | None = None) -> WeightF
                 f"the bundled model {name!r} is not in {folder}: reinstall l4gm, or name other "
                 "weights"
             )
-        raise InputError(f"no {known.recon} in the folder {folder}: it must hold the weights")
+        raise InputError(
+            f"no {known.recon} or {SOLID_NAME} in the folder {folder}: it must hold the weights"
+        )
     interp = folder / known.interp if known.interp else None
-    views, motion = folder / VIEWS.file_name, folder / MOTION.file_name
     config = folder / CONFIG_NAME
     return WeightFiles(
         name=name,
         recon=recon,
         interp=interp if interp is not None and interp.is_file() else None,
-        multiview=views if views.is_file() else None,
-        motion=motion if motion.is_file() else None,
         config=config if config.is_file() else None,
     )
 

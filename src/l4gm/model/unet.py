@@ -16,20 +16,12 @@ from torch import Tensor, nn
 from l4gm.model.attention import RESIDUAL_SCALE, Grid, GridAttention
 from l4gm.model.config import L4GMConfig
 from l4gm.model.convolution import Conv3x3, PointwiseConv2d, UpsampleConv2d
-from l4gm.model.hull import NUM_HULL_CHANNELS
 
 NUM_INPUT_CHANNELS = 9
-NUM_MOTION_CHANNELS = 3
 
 # Size of an outer block's feature map, over all maps that are worked on together: 16 maps of the
 # released network, 256 MB in float32.
 MAX_OUTER_NUMBERS = 1 << 26
-
-
-def num_extra_channels(config: L4GMConfig) -> int:
-    """Input channels beyond the 9, on the grid of the splats."""
-    hull = NUM_HULL_CHANNELS if config.hull_channels else 0
-    return hull + (NUM_MOTION_CHANNELS if config.motion_channels else 0)
 
 
 class ResidualBlock(nn.Module):
@@ -63,15 +55,14 @@ class Level(nn.Module):
     attns: nn.ModuleList
     t_attns: nn.ModuleList
 
-    def _add_attention(self, config: L4GMConfig, channels: int, level: int, count: int) -> None:
-        heads, groups = config.head_count(channels), config.norm_groups
-        codes, plain = config.attention_codes, config.temporal_residual == "plain"
+    def _add_attention(self, config: L4GMConfig, channels: int, count: int) -> None:
+        heads, groups = config.attention_head_count, config.norm_groups
         self.attns = nn.ModuleList(
-            GridAttention(channels, heads, groups, over="views", codes=codes) for _ in range(count)
+            GridAttention(channels, heads, groups, over="views") for _ in range(count)
         )
         self.t_attns = nn.ModuleList(
-            GridAttention(channels, heads, groups, over="time", plain=plain)
-            for _ in range(count if config.temporal_at(level) else 0)
+            GridAttention(channels, heads, groups, over="time")
+            for _ in range(count if config.temporal_attention else 0)
         )
 
     def _attend(self, index: int, x: Tensor, grid: Grid) -> Tensor:
@@ -92,7 +83,7 @@ class DownBlock(Level):
         layers = config.layers_per_block
         inputs = [in_channels] + [channels] * (layers - 1)
         self.nets = nn.ModuleList(ResidualBlock(i, channels, config.norm_groups) for i in inputs)
-        self._add_attention(config, channels, level, layers if attention else 0)
+        self._add_attention(config, channels, layers if attention else 0)
         last = level == len(config.down_channels) - 1
         self.downsample = None if last else nn.Conv2d(channels, channels, 3, stride=2, padding=1)
 
@@ -115,9 +106,7 @@ class MiddleBlock(Level):
         self.nets = nn.ModuleList(
             ResidualBlock(channels, channels, config.norm_groups) for _ in range(2)
         )
-        self._add_attention(
-            config, channels, len(config.down_channels) - 1, 1 if config.mid_attention else 0
-        )
+        self._add_attention(config, channels, 1 if config.mid_attention else 0)
 
     def forward(self, x: Tensor, grid: Grid) -> Tensor:
         return self.nets[1](self._attend(0, self.nets[0](x), grid))
@@ -142,7 +131,7 @@ class UpBlock(Level):
             ResidualBlock(i + skip, channels, config.norm_groups)
             for i, skip in zip(inputs, skip_channels, strict=True)
         )
-        self._add_attention(config, channels, level, len(skip_channels) if attention else 0)
+        self._add_attention(config, channels, len(skip_channels) if attention else 0)
         last = level == len(config.down_channels) - len(config.up_channels)
         self.upsample = None if last else UpsampleConv2d(channels)
 
@@ -156,19 +145,15 @@ class UpBlock(Level):
 
 
 class UNet(nn.Module):
-    """Feature maps from the input of 9 channels, or of `in_channels`.
+    """Feature maps from the input of 9 channels.
 
     The grid of the output is `config.pixels_per_splat` times coarser than the input.
     """
 
-    def __init__(
-        self, config: L4GMConfig, out_channels: int, in_channels: int = NUM_INPUT_CHANNELS
-    ) -> None:
+    def __init__(self, config: L4GMConfig, out_channels: int) -> None:
         super().__init__()
-        self.patch_size = config.patch_size
         channels = config.down_channels[0]
-        inputs = in_channels * config.patch_size**2 + num_extra_channels(config)
-        self.conv_in = nn.Conv2d(inputs, channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(NUM_INPUT_CHANNELS, channels, 3, padding=1)
         skips = [channels]
         self.down_blocks = nn.ModuleList()
         down = zip(config.down_channels, config.down_attention, strict=True)
@@ -193,18 +178,12 @@ class UNet(nn.Module):
         self.norm_out = nn.GroupNorm(config.norm_groups, channels, eps=1e-5)
         self.conv_out = nn.Conv2d(channels, out_channels, 3, padding=1)
 
-    def forward(self, x: Tensor, grid: Grid, extra: Tensor | None = None) -> Tensor:
-        """[B T V, in_channels, H, W] -> [B T V, out_channels, h, w].
-
-        `extra` are the config's further input channels [B T V, C, H / patch_size, W / patch_size].
+    def forward(self, x: Tensor, grid: Grid) -> Tensor:
+        """[B T V, 9, H, W] -> [B T V, out_channels, h, w].
 
         The outer blocks, whose maps are the largest, do not attend: without gradients a long clip
         goes through them in groups of maps, so that memory is what the inner blocks need.
         """
-        if self.patch_size > 1:
-            x = F.pixel_unshuffle(x, self.patch_size)
-        if extra is not None:
-            x = torch.cat([x, extra], 1)
         x = x.contiguous(memory_format=torch.channels_last)
         at_once = self._maps_at_once(x)
         entered = [self._enter(part, grid) for part in x.split(at_once)]

@@ -14,12 +14,7 @@ VIEW_SIZE_PX = 256
 
 
 class MultiViewGenerator(Protocol):
-    """Anything that makes the four orthogonal views of the object in a picture.
-
-    One whose views are known not to be turned against the picture, and whose view 0 is the picture,
-    has an attribute `exact_azimuths`, which is True. One that does not know all elevations has
-    `max_elevation_degrees`.
-    """
+    """Anything that makes the four orthogonal views of the object in a picture."""
 
     def __call__(self, image: Tensor, *, elevation: float = 0.0, seed: int = 0) -> Tensor:
         """Make the views.

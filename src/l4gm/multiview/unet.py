@@ -42,14 +42,10 @@ class MultiViewUNetConfig:
         channel_mult: channels of each level, as multiples of model_channels.
         num_head_channels: width of one attention head.
         transformer_depth: transformer blocks per attention layer.
-        context_dim: channels of the text's tokens; 0 for a network that is told no text.
+        context_dim: channels of the text's tokens.
         camera_dim: numbers per camera.
-        ip_dim: how many context tokens the input picture becomes; 0 with a context_dim of 0.
+        ip_dim: how many context tokens the input picture becomes.
         ip_weight: weight of the attention to them.
-        norm_groups: of the group norms; narrow networks want fewer.
-
-    Raises:
-        ValueError: one of context_dim and ip_dim is 0 and the other is not.
     """
 
     image_size: int
@@ -65,14 +61,6 @@ class MultiViewUNetConfig:
     camera_dim: int
     ip_dim: int
     ip_weight: float = 1.0
-    norm_groups: int = 32
-
-    def __post_init__(self) -> None:
-        if bool(self.context_dim) != bool(self.ip_dim):
-            raise ValueError(
-                "context_dim and ip_dim are both 0 or both not, got "
-                f"{self.context_dim} and {self.ip_dim}"
-            )
 
 
 class MultiViewUNet(nn.Module):
@@ -87,8 +75,7 @@ class MultiViewUNet(nn.Module):
         self.config = MultiViewUNetConfig(**config)
         c = self.config
         embedding_channels = 4 * c.model_channels
-        if c.ip_dim:
-            self.image_embed = Resampler(c.context_dim, c.ip_dim, IMAGE_EMBED_CHANNELS)
+        self.image_embed = Resampler(c.context_dim, c.ip_dim, IMAGE_EMBED_CHANNELS)
         self.time_embed = _two_layers(c.model_channels, embedding_channels)
         self.camera_embed = _two_layers(c.camera_dim, embedding_channels)
 
@@ -110,9 +97,9 @@ class MultiViewUNet(nn.Module):
 
         self.middle_block = ConditionedSequence(
             [
-                self._residual(channels, channels),
+                ResidualBlock(channels, channels, embedding_channels),
                 self._transformer(channels),
-                self._residual(channels, channels),
+                ResidualBlock(channels, channels, embedding_channels),
             ]
         )
 
@@ -126,7 +113,7 @@ class MultiViewUNet(nn.Module):
                 self.output_blocks.append(ConditionedSequence(layers))
 
         self.out = nn.Sequential(
-            nn.GroupNorm(c.norm_groups, channels),
+            nn.GroupNorm(32, channels),
             nn.SiLU(),
             nn.Conv2d(channels, c.out_channels, 3, padding=1),
         )
@@ -136,10 +123,10 @@ class MultiViewUNet(nn.Module):
         latents: Tensor,
         timesteps: Tensor,
         *,
+        context: Tensor,
         cameras: Tensor,
+        image_embeds: Tensor,
         image_latents: Tensor,
-        context: Tensor | None = None,
-        image_embeds: Tensor | None = None,
         views: int = 5,
     ) -> Tensor:
         """Predict the noise; the arguments are left as they are.
@@ -148,11 +135,11 @@ class MultiViewUNet(nn.Module):
             latents: [B * F, 4, h, w], noisy, frame by frame of each object; the last frame of each
                 object is not read.
             timesteps: [B * F], the diffusion times.
+            context: [B * F, L, C], the text encoder's tokens.
             cameras: [B * F, 16], see `l4gm.multiview.cameras`.
+            image_embeds: [B * F or B, M, 1280], the input picture's CLIP tokens.
             image_latents: [B, 4, h, w], the input picture's clean latents: they stand in the
                 last frame's place.
-            context: [B * F, L, C], the text encoder's tokens; None with a context_dim of 0.
-            image_embeds: [B * F or B, M, 1280], the input picture's CLIP tokens; the same.
             views: F, the frames per object: its views and the input picture.
 
         Returns:
@@ -165,15 +152,17 @@ class MultiViewUNet(nn.Module):
         if batch % views:
             raise ValueError(f"latents hold {batch} frames, which is no multiple of views={views}")
         objects = batch // views
-        if len(image_latents) != objects:
+        if len(image_latents) != objects or len(image_embeds) not in (batch, objects):
             raise ValueError(
-                f"{objects} objects of {views} frames need {objects} image_latents, got "
-                f"{len(image_latents)}"
+                f"{objects} objects of {views} frames need {objects} image_latents and "
+                f"{batch} or {objects} image_embeds, got {len(image_latents)} and "
+                f"{len(image_embeds)}"
             )
+        image_tokens = self.image_embed(image_embeds)
         conditions = Conditions(
             embedding=self._embedding(timesteps, cameras, latents.dtype),
             text=context,
-            image=self._image_tokens(image_embeds, batch, objects),
+            image=image_tokens.repeat_interleave(batch // len(image_embeds), dim=0),
             frames=views,
         )
 
@@ -188,28 +177,15 @@ class MultiViewUNet(nn.Module):
             x = block(torch.cat([x, skips.pop()], dim=1), conditions)
         return self.out(x)
 
-    def _image_tokens(self, image_embeds: Tensor | None, batch: int, objects: int) -> Tensor | None:
-        """[B * F, Q, C]: what the input picture adds to the text, or None if nothing."""
-        if not self.config.ip_dim:
-            return None
-        if image_embeds is None or len(image_embeds) not in (batch, objects):
-            given = "none" if image_embeds is None else len(image_embeds)
-            raise ValueError(f"need {batch} or {objects} image_embeds, got {given}")
-        return self.image_embed(image_embeds).repeat_interleave(batch // len(image_embeds), dim=0)
-
     def _embedding(self, timesteps: Tensor, cameras: Tensor, dtype: torch.dtype) -> Tensor:
         time = sinusoids(timesteps, self.config.model_channels).to(dtype)
         return self.time_embed(time) + self.camera_embed(cameras.to(dtype))
 
     def _block(self, in_channels: int, out_channels: int, level: int) -> list[nn.Module]:
-        residual = self._residual(in_channels, out_channels)
+        residual = ResidualBlock(in_channels, out_channels, 4 * self.config.model_channels)
         if 2**level not in self.config.attention_resolutions:
             return [residual]
         return [residual, self._transformer(out_channels)]
-
-    def _residual(self, in_channels: int, out_channels: int) -> ResidualBlock:
-        c = self.config
-        return ResidualBlock(in_channels, out_channels, 4 * c.model_channels, c.norm_groups)
 
     def _transformer(self, channels: int) -> CrossViewTransformer:
         return CrossViewTransformer(
@@ -218,7 +194,6 @@ class MultiViewUNet(nn.Module):
             num_heads=channels // self.config.num_head_channels,
             depth=self.config.transformer_depth,
             image_weight=self.config.ip_weight,
-            norm_groups=self.config.norm_groups,
         )
 
 

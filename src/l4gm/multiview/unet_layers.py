@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+_NORM_GROUPS = 32
 _RESAMPLER_DEPTH = 4
 _RESAMPLER_HEADS = 12
 _RESAMPLER_HEAD_CHANNELS = 64
@@ -26,14 +27,14 @@ class Conditions:
 
     Args:
         embedding: [B * F, E], time and camera.
-        text: [B * F, L, C], the text's tokens; None where the network is told no text.
-        image: [B * F, Q, C], the input picture's tokens; the same.
+        text: [B * F, L, C], the text's tokens.
+        image: [B * F, Q, C], the input picture's tokens.
         frames: F.
     """
 
     embedding: Tensor
-    text: Tensor | None
-    image: Tensor | None
+    text: Tensor
+    image: Tensor
     frames: int
 
 
@@ -109,28 +110,23 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention over the tokens of all frames, then text and image, then feed-forward.
-
-    Without channels of context there is no attention to text and image.
-    """
+    """Self-attention over the tokens of all frames, then text and image, then feed-forward."""
 
     def __init__(
         self, channels: int, context_channels: int, num_heads: int, image_weight: float
     ) -> None:
         super().__init__()
         self.attn1 = SelfAttention(channels, num_heads)
+        self.attn2 = TextAndImageAttention(channels, context_channels, num_heads, image_weight)
         self.ff = FeedForward(channels)
         self.norm1 = nn.LayerNorm(channels)
-        if context_channels:
-            self.attn2 = TextAndImageAttention(channels, context_channels, num_heads, image_weight)
-            self.norm2 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels)
         self.norm3 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, conditions: Conditions) -> Tensor:  # [B * F, L, C], the same
         all_frames = self.norm1(x).unflatten(0, (-1, conditions.frames)).flatten(1, 2)
         x = x + self.attn1(all_frames).reshape(x.shape)
-        if conditions.text is not None:
-            x = x + self.attn2(self.norm2(x), conditions.text, conditions.image)
+        x = x + self.attn2(self.norm2(x), conditions.text, conditions.image)
         return x + self.ff(self.norm3(x))
 
 
@@ -145,10 +141,9 @@ class CrossViewTransformer(nn.Module):
         num_heads: int,
         depth: int,
         image_weight: float,
-        norm_groups: int,
     ) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(norm_groups, channels, eps=1e-6)
+        self.norm = nn.GroupNorm(_NORM_GROUPS, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(channels, context_channels, num_heads, image_weight)
@@ -166,19 +161,17 @@ class CrossViewTransformer(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions around the added time and camera embedding, with a shortcut."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, embedding_channels: int, norm_groups: int
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embedding_channels: int) -> None:
         super().__init__()
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(norm_groups, in_channels),
+            nn.GroupNorm(_NORM_GROUPS, in_channels),
             nn.SiLU(),
             nn.Conv2d(in_channels, out_channels, 3, padding=1),
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding_channels, out_channels))
         # The third place was dropout in training.
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(norm_groups, out_channels),
+            nn.GroupNorm(_NORM_GROUPS, out_channels),
             nn.SiLU(),
             nn.Identity(),
             nn.Conv2d(out_channels, out_channels, 3, padding=1),

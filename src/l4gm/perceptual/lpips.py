@@ -98,8 +98,8 @@ class Lpips(nn.Module):
                 f"LPIPS-{self.backbone} needs pictures of at least {smallest} px, got "
                 f"{list(prediction.shape[-2:])}"
             )
-        x = self._normalized(prediction.reshape(-1, *prediction.shape[-3:]))
-        y = self._normalized(target.reshape(-1, *target.shape[-3:]))
+        x = normalized(prediction.reshape(-1, *prediction.shape[-3:]))
+        y = normalized(target.reshape(-1, *target.shape[-3:]))
         distance = x.new_zeros(len(x))
         begin = 0
         for layer, end in enumerate(self.ends):
@@ -110,9 +110,11 @@ class Lpips(nn.Module):
             distance = distance + torch.einsum("bchw,c->bhw", difference, head).mean((-2, -1))
         return distance.reshape(prediction.shape[:-3])
 
-    def _normalized(self, images: Tensor) -> Tensor:
-        shift, scale = images.new_tensor(_SHIFT), images.new_tensor(_SCALE)
-        return (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]
+
+def normalized(images: Tensor) -> Tensor:
+    """[..., 3, H, W] in [0, 1] by the channel statistics that all versions of LPIPS share."""
+    shift, scale = images.new_tensor(_SHIFT), images.new_tensor(_SCALE)
+    return (2 * images - 1 - shift[:, None, None]) / scale[:, None, None]
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ to get the file and where to put it.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import pickle
 import urllib.request
@@ -42,6 +43,8 @@ class WeightFile:
         sha256: of the whole file; None where nobody published one.
         num_bytes: roughly how large it is, for people.
         network: what it holds.
+        package: of a file that a Python package brings: what pip installs, and below that package's
+            folder the file's path; None for a download.
     """
 
     name: str
@@ -51,6 +54,18 @@ class WeightFile:
     sha256: str | None
     num_bytes: int
     network: str
+    package: tuple[str, str] | None = None
+
+    @property
+    def how_to_get(self) -> str:
+        """The command that brings it, or the download for `weight_folder`."""
+        if self.package is None:
+            command = f"l4gm evaluate weights --fetch {self.name}"
+            return f"run {command}, or download {self.url} and put it in {weight_folder()}"
+        return (
+            f"run pip install {self.package[0]} ({self.url}), or put {self.package[1]} of that "
+            f"package in {weight_folder()}"
+        )
 
 
 VGG16 = WeightFile(
@@ -92,7 +107,17 @@ I3D_K400 = WeightFile(
     num_bytes=50_939_526,
     network="I3D on Kinetics-400, the features of FVD",
 )
-WEIGHT_FILES = (VGG16, ALEXNET, CLIP_B32, I3D_K400)
+ST_LPIPS = WeightFile(
+    name="st_lpips",
+    filename="alex_shift_tolerant.pth",
+    url="https://pypi.org/project/stlpips-pytorch",
+    licence="BSD-2-Clause",
+    sha256="b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
+    num_bytes=9_899_296,
+    network="ST-LPIPS on AlexNet",
+    package=("stlpips-pytorch==0.0.2", "weights/vST0.0/alex_shift_tolerant.pth"),
+)
+WEIGHT_FILES = (ST_LPIPS, VGG16, ALEXNET, CLIP_B32, I3D_K400)
 
 
 def weight_folder() -> Path:
@@ -104,23 +129,32 @@ def weight_folder() -> Path:
 
 
 def find(file: WeightFile) -> Path:
-    """The file on this machine, verified: in `weight_folder`, else in torch's own download cache.
+    """The file on this machine, verified: in `weight_folder`, in torch's own download cache, or
+    inside the installed package that brings it.
 
     Raises:
-        MissingWeightsError: it is in neither.
+        MissingWeightsError: it is in none of them.
         InputError: it is there but not the published file.
     """
-    places = (weight_folder(), Path(torch.hub.get_dir()) / "checkpoints")
-    for folder in places:
-        path = folder / file.filename
+    folders = (weight_folder(), Path(torch.hub.get_dir()) / "checkpoints")
+    for path in (*(folder / file.filename for folder in folders), *_in_package(file)):
         if path.is_file():
             _verify(path, file)
             return path
     raise MissingWeightsError(
         f"weights missing: {file.filename} ({file.network}, {file.num_bytes / 1e6:.0f} MB, "
-        f"{file.licence}); run l4gm evaluate weights --fetch {file.name}, or download {file.url} "
-        f"and put it in {weight_folder()}"
+        f"{file.licence}); {file.how_to_get}"
     )
+
+
+def _in_package(file: WeightFile) -> list[Path]:
+    """Where the file lies if its package is installed; the package itself is not imported."""
+    if file.package is None:
+        return []
+    requirement, path = file.package
+    spec = importlib.util.find_spec(requirement.partition("==")[0].replace("-", "_"))
+    folders = spec.submodule_search_locations if spec is not None else None
+    return [Path(folder) / path for folder in folders or ()]
 
 
 def sha256_of(path: Path) -> str:
@@ -139,7 +173,7 @@ def _verify(path: Path, file: WeightFile) -> None:
     if file.sha256 is not None and sha256_of(path) != file.sha256:
         raise InputError(
             f"{path}: its SHA-256 is not that of the published file ({file.sha256[:12]}...); it is "
-            f"cut off or another file: delete it and download {file.url}"
+            f"cut off or another file: delete it, then {file.how_to_get}"
         )
 
 
@@ -147,6 +181,7 @@ def fetch(file: WeightFile, progress: Callable[[int, int], None] | None = None) 
     """Download a file to `weight_folder`, whole or not at all, and verify it.
 
     Args:
+        file: one that is a download (no `package`).
         progress: called with (bytes so far, bytes in all, or 0 if unknown).
 
     Raises:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,34 +20,14 @@ from torch import Tensor
 from l4gm.errors import OUT_OF_MEMORY, is_out_of_memory
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
+from l4gm.model.protocol import Reconstructor, keeps_views
 from l4gm.pipeline.rig import InputRig
 
 logger = logging.getLogger(__name__)
 
 
-class Reconstruct(Protocol):
-    """What the loop needs of a network; `L4GM` is one."""
-
-    def __call__(
-        self,
-        images: Tensor,
-        cameras: Cameras,
-        present: Tensor | None = None,
-        /,
-        *,
-        alpha: Tensor | None = None,
-        first: Tensor | None = None,
-    ) -> Gaussians:
-        """images [B, T, V, 3, H, W], cameras [V], present [B, V] bool -> Gaussians [B, T, N].
-
-        `alpha` [B, T, V, H, W] is given where it is known; `first` [B, 3, H, W] where views 1.. are
-        not of the first of the T moments: view 0 of theirs.
-        """
-        ...
-
-
 def run_network(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     pictures: Tensor,
     cameras: Cameras,
     present: Tensor | None,
@@ -84,7 +63,7 @@ ChunkInput = tuple[ChunkState, Tensor]
 
 
 def reconstruct_chunk(
-    reconstruct: Reconstruct, rig: InputRig, state: ChunkState, frames: Tensor, chunk_frames: int
+    reconstruct: Reconstructor, rig: InputRig, state: ChunkState, frames: Tensor, chunk_frames: int
 ) -> tuple[Gaussians, ChunkState]:
     """One autoregressive step: pure, so that a run can be resumed from any state.
 
@@ -104,13 +83,14 @@ def reconstruct_chunk(
 
 @torch.inference_mode()
 def reconstruct_together(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     inputs: Sequence[ChunkInput],
     chunk_frames: int,
 ) -> list[tuple[Gaussians, ChunkState]]:
     """One step of several clips, in one forward pass; see `reconstruct_chunk`, which is one's."""
-    images = torch.stack([_network_images(*each, chunk_frames) for each in inputs])
+    filled = len(inputs[0][1]) if keeps_views(reconstruct) else chunk_frames
+    images = torch.stack([_network_images(*each, chunk_frames, filled) for each in inputs])
     gaussians = run_network(
         reconstruct, images, rig.cameras(), _network_present(inputs), _network_first(inputs)
     )
@@ -127,15 +107,18 @@ def reconstruct_together(
     return results
 
 
-def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int) -> Tensor:
-    """[T, 4, 3 or 4, S, S]: the frames, filled up to T, beside the state's other views."""
+def _network_images(state: ChunkState, frames: Tensor, chunk_frames: int, filled: int) -> Tensor:
+    """[filled, 4, 3 or 4, S, S]: the frames, the last repeated, beside the state's other views.
+
+    Networks that keep views take any T, so that nothing is repeated for them.
+    """
     skipped = int(state.continues)
     if not skipped < len(frames) <= chunk_frames:
         raise ValueError(
             f"frames must be {skipped + 1} to {chunk_frames} pictures, got {len(frames)}"
         )
-    filler = frames[-1:].expand(chunk_frames - len(frames), *frames.shape[1:])
-    sides = state.views[1:].expand(chunk_frames, *state.views[1:].shape)
+    filler = frames[-1:].expand(filled - len(frames), *frames.shape[1:])
+    sides = state.views[1:].expand(filled, *state.views[1:].shape)
     return torch.cat([torch.cat([frames, filler])[:, None], sides], 1)
 
 
@@ -154,17 +137,17 @@ def _network_present(inputs: Sequence[ChunkInput]) -> Tensor | None:
 
 
 def _network_first(inputs: Sequence[ChunkInput]) -> Tensor | None:
-    """[B, 3, S, S], what the videos showed when the side views were taken.
+    """[B, 3 or 4, S, S], what the videos showed when the side views were taken.
 
     None when that is each chunk's first frame: views that are renewed belong to it.
     """
     if not any(state.keep for state, _ in inputs):
         return None
-    return torch.stack([(state.views if state.keep else frames)[0, :3] for state, frames in inputs])
+    return torch.stack([(state.views if state.keep else frames)[0] for state, frames in inputs])
 
 
 Step = Callable[
-    [Reconstruct, InputRig, Sequence[ChunkInput], int], list[tuple[Gaussians, ChunkState]]
+    [Reconstructor, InputRig, Sequence[ChunkInput], int], list[tuple[Gaussians, ChunkState]]
 ]
 
 
@@ -214,7 +197,7 @@ class ClipLoop:
 
 
 def reconstruct_chunks(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     state: ChunkState,
     frames: Iterable[Tensor],
@@ -237,7 +220,7 @@ def reconstruct_chunks(
 
 
 def reconstruct_clips(
-    reconstruct: Reconstruct,
+    reconstruct: Reconstructor,
     rig: InputRig,
     loops: Sequence[ClipLoop],
     chunk_frames: int,
@@ -259,15 +242,21 @@ def reconstruct_clips(
     """
     if chunk_frames < 1:
         raise ValueError(f"chunk_frames must be at least 1, got {chunk_frames}")
-    together = len(loops)
+    together, any_length = len(loops), keeps_views(reconstruct)
     waiting = deque(enumerate(loops))
     while waiting:
         group: list[tuple[int, ClipLoop, ChunkInput]] = []
+        held: list[tuple[int, ClipLoop]] = []
         while waiting and len(group) < together:
             index, loop = waiting.popleft()
             wanted = loop.wanted(chunk_frames)
-            if wanted is not None:
-                group.append((index, loop, wanted))
+            if wanted is None:
+                continue
+            if group and any_length and len(wanted[1]) != len(group[0][2][1]):
+                held.append((index, loop))
+                continue
+            group.append((index, loop, wanted))
+        waiting.extendleft(reversed(held))
         if not group:
             return
         try:

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 from l4gm.errors import InputError
 from l4gm.media.matte import on_white
-from l4gm.model.hull import least_alpha
 
 DEFAULT_FPS = 15.0  # the rate that the released model reconstructs at
 _TOLERANCE = 1e-3  # how far resampling may leave [0, 1]; it is clipped away
@@ -97,12 +96,16 @@ class TensorFrames:
 
 
 def match_alpha(pictures: Tensor, has_alpha: bool) -> Tensor:
-    """Pictures of the pipeline [..., 3 or 4, S, S] with or without alpha, guessed if need be."""
+    """Pictures of the pipeline [..., 3 or 4, S, S] with or without alpha.
+
+    Where it is not known it is taken to be the least that explains the colours on white: 1 for
+    saturated and black pixels, 0 for white ones.
+    """
     if not has_alpha:
         return pictures[..., :3, :, :]
     if pictures.shape[-3] == 4:
         return pictures
-    return torch.cat([pictures, least_alpha(pictures)[..., None, :, :]], -3)
+    return torch.cat([pictures, 1 - pictures.amin(-3, keepdim=True)], -3)
 
 
 def check_fps(fps: float) -> None:

@@ -45,7 +45,7 @@ class PipelineReport:
         seconds: wall-clock seconds of each stage: "prepare" (waiting for frames), "views",
             "first guess", "align", "reconstruct", "interpolate".
         first_guess: where the first views came from: "given", "given, aligned", "generated,
-            aligned", "first frame", or "first chunk" (no views: the network's missing-view mode).
+            aligned", "some given", or "video alone" (no views).
         azimuth_degrees: by how much the first guess was turned to match the first frame, if it was.
         num_chunks: forward passes of the reconstruction network over the video.
         num_frames: frames of the video that were reconstructed.

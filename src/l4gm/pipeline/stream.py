@@ -13,22 +13,17 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
-from l4gm.model.motion import MotionNet
+from l4gm.model.protocol import Reconstructor
 from l4gm.multiview.protocol import MultiViewGenerator
 from l4gm.pipeline.ahead import ahead
 from l4gm.pipeline.chunks import (
     Chunk,
     ChunkState,
     ClipLoop,
-    Reconstruct,
     reconstruct_clips,
     reconstruct_together,
 )
-from l4gm.pipeline.first_guess import (
-    MissingViews,
-    state_from_aligned_views,
-    state_with_missing_views,
-)
+from l4gm.pipeline.first_guess import state_from_aligned_views, state_with_missing_views
 from l4gm.pipeline.frames import (
     FrameSource,
     check_pictures,
@@ -36,14 +31,7 @@ from l4gm.pipeline.frames import (
     match_alpha,
     resized,
 )
-from l4gm.pipeline.interpolate import (
-    RATE,
-    GaussianBlender,
-    Interpolation,
-    Interpolator,
-    Last,
-    interpolated_length,
-)
+from l4gm.pipeline.interpolate import RATE, Interpolator, Last, interpolated_length
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import InputRig
 
@@ -57,20 +45,19 @@ class Stages:
         interpolate: as `interpolation` in `VideoTo4D`.
         multiview: the generator of views, or None.
         rig: the canonical cameras.
-        chunk_frames, pairs_per_batch, missing_views, renew_views: as in `VideoTo4D`.
+        chunk_frames, pairs_per_batch, renew_views: as in `VideoTo4D`.
         views: [4, 3 or 4, S, S] given views of the first frame, or None.
         known: [4] bool, which of them are given; None for all.
         align: whether they are to be turned to match the first frame.
         seed: for the generator of views.
     """
 
-    reconstruct: Reconstruct
-    interpolate: Interpolation | None
+    reconstruct: Reconstructor
+    interpolate: Reconstructor | None
     multiview: MultiViewGenerator | None
     rig: InputRig
     chunk_frames: int
     pairs_per_batch: int
-    missing_views: MissingViews
     renew_views: bool
     views: Tensor | None
     known: Tensor | None
@@ -138,15 +125,9 @@ class SequenceStream(Iterator[GaussianSequence]):
         self._stages = stages
         self._progress = progress
         self._device = stages.rig.device
-        self._interpolator: Interpolator | GaussianBlender | None = None
-        last = None if self.position is None else self.position.last
-        if stages.interpolate == "linear":
-            self._interpolator = GaussianBlender(last=last)
-        elif isinstance(stages.interpolate, MotionNet):
-            self._interpolator = GaussianBlender(
-                stages.interpolate, stages.rig, stages.pairs_per_batch, last
-            )
-        elif stages.interpolate is not None:
+        self._interpolator: Interpolator | None = None
+        if stages.interpolate is not None:
+            last = None if self.position is None else self.position.last
             self._interpolator = Interpolator(
                 stages.interpolate, stages.rig, stages.pairs_per_batch, last
             )
@@ -216,21 +197,9 @@ class SequenceStream(Iterator[GaussianSequence]):
             with report.stage("views", self._device):
                 views, origin = self._generate(stages.multiview, frame), "generated"
         if views is None or stages.known is not None:
-            report.first_guess = stages.missing_views
-            self._progress("first guess", 0, total)
-            return state_with_missing_views(
-                stages.reconstruct,
-                stages.rig,
-                frame,
-                views,
-                stages.known,
-                stages.missing_views,
-                report,
-            )
-        aligned = not stages.align
-        if origin == "generated":
-            aligned = getattr(stages.multiview, "exact_azimuths", False)
-        if aligned:
+            report.first_guess = "video alone" if views is None else "some given"
+            return self._kept(state_with_missing_views(frame, views, stages.known), frame)
+        if origin == "given" and not stages.align:
             report.first_guess = origin
             return self._kept(ChunkState(views=views), frame)
         report.first_guess = f"{origin}, aligned"

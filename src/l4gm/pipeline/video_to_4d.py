@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from l4gm.errors import InputError
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.media.matte import on_white
 from l4gm.model.l4gm import L4GM
-from l4gm.model.own_weights import MOTION, VIEWS
-from l4gm.model.sources import resolve_weights
+from l4gm.model.protocol import (
+    Reconstructor,
+    interpolates_images,
+    keeps_views,
+    works_from_video_alone,
+)
+from l4gm.model.sources import is_solid, load_pretrained, resolve_weights
 from l4gm.model.weights import read_header
 from l4gm.multiview.protocol import MultiViewGenerator
-from l4gm.multiview.side_views import SideViewGenerator
-from l4gm.pipeline.chunks import Reconstruct
+from l4gm.pipeline.between import FramesBetween
 from l4gm.pipeline.device import Precision, device_of, find_device, find_precision
-from l4gm.pipeline.first_guess import MissingViews
 from l4gm.pipeline.frames import (
     DEFAULT_FPS,
     FrameSource,
@@ -33,17 +36,15 @@ from l4gm.pipeline.frames import (
     match_alpha,
     resized,
 )
-from l4gm.pipeline.interpolate import Interpolation
 from l4gm.pipeline.report import PipelineReport, Progress, SharedProgress
 from l4gm.pipeline.rig import NUM_VIEWS, STAGE_SIZE, InputRig, Shrink
 from l4gm.pipeline.stream import SequenceStream, Stages, StreamPosition, run_together
+from l4gm.solid.model import SolidModel
 
 logger = logging.getLogger(__name__)
 
 # Metadata of a reconstruction weight file: the T that the network works best with.
 CHUNK_FRAMES_KEY = "chunk_frames"
-# And "linear" where blends of Gaussians measured better than a network for frames between.
-INTERPOLATION_KEY = "interpolation"
 
 Frames = str | os.PathLike[str] | Tensor | FrameSource
 
@@ -53,8 +54,7 @@ class VideoTo4D:
 
     Args:
         reconstruction: the network, `L4GM` or alike.
-        interpolation: what puts two frames between each pair: the paper's network; our `MotionNet`,
-            for blends of their Gaussians whose front moves; "linear" for blends; None for none.
+        interpolation: the network that puts two frames between each pair; None for none.
         multiview: makes the other views of the first frame; None for none.
         chunk_frames: T, the frames of one forward pass.
         render_size: pixels at which the views that are handed on are drawn.
@@ -62,12 +62,8 @@ class VideoTo4D:
             networks bring them to their own input size.
         shrink: how drawn views are brought to `stage_size`: "nearest" (released) or "area".
         pairs_per_batch: pairs that are interpolated in one forward pass.
-        missing_views: how to start without views, with a network trained for that: from a first
-            guess of the "first frame" alone, with the "first chunk" without views, or with "every
-            chunk" without them.
         renew_views: draw the canonical views anew from each chunk for the next, as in the paper, or
-            keep those of the first frame. By default they are kept for networks that were trained
-            for missing views, and so on views that grow old: what is drawn is softer each time.
+            keep those of the first frame; by default as the network wants it (`keeps_views`).
         device: where to run; by default where the network is.
 
     Raises:
@@ -76,8 +72,8 @@ class VideoTo4D:
 
     def __init__(
         self,
-        reconstruction: Reconstruct,
-        interpolation: Interpolation | None = None,
+        reconstruction: Reconstructor,
+        interpolation: Reconstructor | None = None,
         multiview: MultiViewGenerator | None = None,
         chunk_frames: int = 16,
         render_size: int = 512,
@@ -85,7 +81,6 @@ class VideoTo4D:
         stage_size: int = STAGE_SIZE,
         shrink: Shrink = "nearest",
         pairs_per_batch: int = 4,
-        missing_views: MissingViews = "every chunk",
         renew_views: bool | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -105,8 +100,7 @@ class VideoTo4D:
         self.stage_size = stage_size
         self.shrink: Shrink = shrink
         self.pairs_per_batch = pairs_per_batch
-        self.missing_views: MissingViews = missing_views
-        self.renew_views = not self._takes_missing_views if renew_views is None else renew_views
+        self.renew_views = not keeps_views(reconstruction) if renew_views is None else renew_views
         self.device = torch.device(device) if device is not None else device_of(reconstruction)
 
     @classmethod
@@ -124,13 +118,13 @@ class VideoTo4D:
         Args:
             name: "mini" (bundled), "official" (the paper's, from the hub), or a folder.
             device: "auto" (CUDA, else MPS, else CPU) or a torch device.
-            precision: of the networks; "auto" is float16 on CUDA, as released, else float32.
+            precision: of the networks; "auto" is float16 on CUDA, as released, else float32, and
+                for the bundled model bfloat16 wherever the device computes in it.
                 Gaussians and pictures are float32 always.
-            compile: pass the networks' U-Nets through torch.compile. The first pass of each kind
+            compile: pass the U-Nets of `L4GM`s through torch.compile. The first pass of each kind
                 then takes a minute or more, so it pays for many clips in one process.
-            options: further arguments of the constructor. `multiview` is by default the generator
-                that the model's folder holds (multiview.safetensors), if any; `chunk_frames` what
-                the weight file says, else 16, or 1 for LGM, which has no temporal attention.
+            options: further arguments of the constructor. `chunk_frames` is by default what the
+                weight file says, else 16, or 1 for LGM, which has no temporal attention.
 
         Raises:
             InputError: weights that cannot be found or do not fit, or a device that is not there.
@@ -146,26 +140,22 @@ class VideoTo4D:
                     f"{trained_frames!r}, expected a whole number of frames"
                 )
             options.setdefault("chunk_frames", int(trained_frames))
-        elif not any(".t_attns." in tensor for tensor in header.shapes):
+        elif not is_solid(header) and not any(".t_attns." in name for name in header.shapes):
             options.setdefault("chunk_frames", 1)  # LGM: a network of single moments
-        if files.multiview is not None and "multiview" not in options:
-            views = VIEWS.load(files.multiview, device=place)
-            options["multiview"] = SideViewGenerator(views)
         dtype = find_precision(precision, place)
 
-        def network(kind: Literal["recon", "interp"]) -> L4GM:
-            model = L4GM.from_pretrained(name, kind=kind, device=place).to(dtype)
-            if compile:
+        def network(kind: Literal["recon", "interp"]) -> nn.Module:
+            model = load_pretrained(name, kind, place)
+            if isinstance(model, SolidModel):  # geometry stays in float32
+                if precision != "auto":
+                    model.arithmetic = dtype
+                return model
+            model = model.to(dtype)
+            if compile and isinstance(model, L4GM):
                 model.unet.compile(dynamic=False)
             return model
 
-        between: Interpolation | None = None
-        if files.interp is not None:
-            between = network("interp")
-        elif files.motion is not None:
-            between = MOTION.load(files.motion, device=place).to(dtype)
-        elif header.metadata.get(INTERPOLATION_KEY) == "linear":
-            between = "linear"
+        between = None if files.interp is None else network("interp")
         return cls(network("recon"), between, device=place, **options)
 
     @overload
@@ -287,12 +277,14 @@ class VideoTo4D:
             views = on_white(views.to(self.device, torch.float32).clamp(0, 1))
             views = match_alpha(resized(views, self.stage_size), with_alpha)
         between = self.interpolation if interpolate else None
-        if interpolate and between is None:
+        if interpolate and interpolates_images(self.reconstruction):
+            source = FramesBetween(source, self.stage_size)
+        elif interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
         stages = Stages(
             reconstruct=self.reconstruction,
             interpolate=between,
-            multiview=self._generator(elevation),
+            multiview=self.multiview,
             rig=InputRig(
                 elevation=elevation,
                 size=self.stage_size,
@@ -303,7 +295,6 @@ class VideoTo4D:
             ),
             chunk_frames=self.chunk_frames,
             pairs_per_batch=self.pairs_per_batch,
-            missing_views=self.missing_views,
             renew_views=self.renew_views,
             views=views,
             known=None if known is None else known.to(self.device),
@@ -313,34 +304,20 @@ class VideoTo4D:
         report = PipelineReport() if report is None else report
         return SequenceStream(source, stages, progress or _no_progress, report, resume)
 
-    @property
-    def _takes_missing_views(self) -> bool:
-        """Whether the network was trained with views left out."""
-        config = getattr(self.reconstruction, "config", None)
-        return bool(getattr(config, "missing_views", False))
-
-    def _generator(self, elevation: float) -> MultiViewGenerator | None:
-        """The generator of views, unless the network does better without one at this elevation."""
-        limit = getattr(self.multiview, "max_elevation_degrees", 90.0)
-        if self._takes_missing_views and abs(elevation) > limit:
-            logger.info("the generator of views does not know elevation %g: left out", elevation)
-            return None
-        return self.multiview
-
     def _check_missing(self, views: Tensor | None, known: Tensor | None) -> None:
         """Raise InputError if views are missing that this network cannot do without."""
-        if self._takes_missing_views:
+        if works_from_video_alone(self.reconstruction):
             return
         if known is not None:
             raise InputError(
                 "views: this model needs all four views of the first frame; give all four, "
-                "or use a model trained with missing views (--model mini)"
+                "or use a model that works without (--model mini)"
             )
         if views is None and self.multiview is None:
             raise InputError(
                 "views: this model cannot start from the video alone; give four views of the "
                 "first frame (--views DIR), install the generator (pip install 'l4gm[multiview]') "
-                "or use a model trained with missing views (--model mini)"
+                "or use a model that works without (--model mini)"
             )
 
 

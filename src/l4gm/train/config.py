@@ -6,20 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from l4gm.model.config import L4GMConfig
-from l4gm.model.motion import MotionConfig
-from l4gm.multiview.side_views import SideViewConfig
+from l4gm.solid.config import SolidConfig
 
-Network = Literal["reconstruction", "interpolation", "multiview", "motion"]
+Network = Literal["reconstruction", "interpolation"]
 Schedule = Literal["cosine", "one cycle"]
 Precision = Literal["float32", "bfloat16"]
-Optimizer = Literal["adamw", "muon"]
-
-_CONFIGS: dict[str, type[L4GMConfig] | type[SideViewConfig] | type[MotionConfig]] = {
-    "reconstruction": L4GMConfig,
-    "interpolation": L4GMConfig,
-    "multiview": SideViewConfig,
-    "motion": MotionConfig,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +19,17 @@ class Stage:
 
     Args:
         steps: optimizer steps.
-        size_px: input and supervision size; the network is convolutional, so that a stage at half
-            size (a quarter of the price) teaches most of what the full size needs.
+        size_px: input and supervision size; any that the network's levels divide.
         num_frames: T.
         batch_size: clips an optimizer step, over all processes.
         learning_rate: peak.
         warmup_steps: until the peak.
         schedule: "cosine" or "one cycle" (the paper's), see `learning_rate_factor`.
-        surface_weight: weight of the distance of splats from the surface that their pixel shows;
-            without effect on data that has no depth.
         num_clips: how many different clips the stage draws from.
         keep_clips: hold them in memory; for data that is rendered or decoded slowly.
-        missing_view_probability: share of the clips from which views 1..3 are withheld.
-        generated_view_probability: share of the clips whose views 1..3 are what the generator of
-            views makes of the first one, as of a user's video; these clips are given all views.
-        fps: frames per second of the clips, if not the run's; fewer let the given side views of
-            the first frame grow older within T frames.
+        still_share: solid networks: share of the steps that show single moments, as many of them
+            as clips of T frames have.
+        video_only_share: solid networks: share of the steps without any side view.
     """
 
     steps: int
@@ -53,12 +39,10 @@ class Stage:
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     schedule: Schedule = "cosine"
-    surface_weight: float = 1.0
     num_clips: int = 2000
     keep_clips: bool = True
-    missing_view_probability: float = 0.5
-    generated_view_probability: float = 0.0
-    fps: float | None = None
+    still_share: float = 0.0
+    video_only_share: float = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,44 +53,31 @@ class TrainConfig:
         model: the network.
         network: which one it is.
         stages: run one after the other, each from the weights of the one before.
-        video_only_share: of the clips from which views are withheld, the share that keeps the
-            first view alone; the others lose each of the three views with probability 1/2.
         num_supervision_views: rendered free views per frame.
         frames_per_clip, fps: what is rendered of an object; a sample takes T consecutive frames.
         true_views_probability: share of the interpolation samples that get the true views 1..3
             of both ends, as in the paper, and not the ones drawn of the reconstruction, as in use.
         chunk_frames: T at which the finished network is used, written into its file.
-        alpha_weight, structure_weight: weights of the alpha MSE and of (1 - SSIM).
         perceptual_weight: of LPIPS-VGG; where its weights are absent, of (1 - SSIM) in its place.
-        unknown_alpha_probability: share of the steps in which the network is not told the pictures'
-            alpha, so that it also works where nobody knows it.
         distortion_probability, jitter_probability: shares of the samples whose views 1..3 are
-            distorted, and whose cameras are told turned (`augmentation`). A "ray" head would put
-            splats on wrong rays, so jitter is for the "xyz" head.
+            distorted, and whose cameras are told turned (`augmentation`).
         precision: of the network's arithmetic; weights, splatting and losses are always float32.
-        optimizer: "adamw" (the paper's), or "muon", from which small networks learn more per step;
-            it wants whole weights, so it is not for sharded training.
         ema_decay: of the averaged weights, which are what is validated and saved.
     """
 
-    model: L4GMConfig | SideViewConfig | MotionConfig
+    model: L4GMConfig | SolidConfig
     stages: tuple[Stage, ...]
     network: Network = "reconstruction"
     seed: int = 0
-    video_only_share: float = 0.6
     num_supervision_views: int = 4
     frames_per_clip: int = 4
     fps: float = 8.0
     true_views_probability: float = 0.25
     chunk_frames: int = 16
-    alpha_weight: float = 1.0
-    structure_weight: float = 0.0
     perceptual_weight: float = 0.0
-    unknown_alpha_probability: float = 0.25
     distortion_probability: float = 0.0
     jitter_probability: float = 0.0
     precision: Precision = "float32"
-    optimizer: Optimizer = "adamw"
     weight_decay: float = 0.05
     betas: tuple[float, float] = (0.9, 0.95)
     gradient_clip: float = 1.0
@@ -119,30 +90,17 @@ class TrainConfig:
                 f"a stage wants {longest} frames but clips have frames_per_clip="
                 f"{self.frames_per_clip}"
             )
-        wanted = _CONFIGS[self.network]
-        if not isinstance(self.model, wanted):
-            raise ValueError(f"a {self.network} network has a {wanted.__name__}")
-        if self.network == "motion" and self.frames_per_clip % 3 != 1:
-            raise ValueError("clips for a motion network have 4, 7, 10 ... frames_per_clip")
-        if self.jitter_probability and getattr(self.model, "head", None) == "ray":
-            raise ValueError("jitter_probability must be 0 for a network with a ray head")
 
     @property
-    def gaussian_model(self) -> L4GMConfig:
-        """The config of a network that gives Gaussians."""
+    def paper_model(self) -> L4GMConfig:
+        """The config of the paper's network."""
         assert isinstance(self.model, L4GMConfig)
         return self.model
 
     @property
-    def view_model(self) -> SideViewConfig:
-        """The config of a network that gives views."""
-        assert isinstance(self.model, SideViewConfig)
-        return self.model
-
-    @property
-    def motion_model(self) -> MotionConfig:
-        """The config of a network that gives motion."""
-        assert isinstance(self.model, MotionConfig)
+    def solid_model(self) -> SolidConfig:
+        """The config of a solid network."""
+        assert isinstance(self.model, SolidConfig)
         return self.model
 
     @property
@@ -151,13 +109,14 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint or a report."""
-        return asdict(self) | {"model": self.model.to_dict()}
+        architecture = "solid" if isinstance(self.model, SolidConfig) else "l4gm"
+        return asdict(self) | {"model": self.model.to_dict(), "architecture": architecture}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> TrainConfig:
         """Inverse of `to_dict`; unknown names raise TypeError."""
         values = dict(values)
-        kind = _CONFIGS[values.get("network", "reconstruction")]
+        kind = SolidConfig if values.pop("architecture", "l4gm") == "solid" else L4GMConfig
         values["model"] = kind.from_dict(values["model"])
         values["stages"] = tuple(Stage(**stage) for stage in values["stages"])
         values["betas"] = tuple(values["betas"])

@@ -4,9 +4,8 @@ A sample is a pair of neighbours of a clip at three times the video's rate: the 
 real front view and views 1..3 of both ends and, between them, their pixelwise blends, made by the
 pipeline's own `pair_inputs`, alpha like colour. It is judged at all four time steps.
 
-In use views 1..3 are drawn from the reconstruction. The paper trains on true ones; a small
-network's drawings are soft, and one trained on true views alone makes them softer still. So here
-they are drawn as the pipeline draws them, and a share of the samples gets the true ones.
+In use views 1..3 are drawn from the reconstruction. The paper trains on true ones; here they may
+be drawn as the pipeline draws them, in a share of the samples.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,34 +26,19 @@ from l4gm.evaluation.renders import clip_images
 from l4gm.gaussians.types import Gaussians
 from l4gm.geometry.cameras import Cameras
 from l4gm.model.l4gm import L4GM
-from l4gm.pipeline.chunks import run_network
-from l4gm.pipeline.interpolate import RATE, blend_gaussians, interpolate_pairs, pair_inputs
+from l4gm.pipeline.interpolate import RATE, interpolate_pairs, pair_inputs
 from l4gm.pipeline.rig import InputRig
 from l4gm.splat.render import render
-from l4gm.train.batches import (
-    Batch,
-    copy_first_frame_views,
-    draw_present,
-    is_alpha_told,
-    over_time,
-    points_at_depth,
-    with_alpha,
-    without_free_depth,
-)
+from l4gm.train.batches import Batch, copy_first_frame_views, over_time, with_alpha
 from l4gm.train.config import Stage, TrainConfig
-
-# The stream of random numbers of a clip, beside those of the steps.
-_CLIP_STREAM = 1
 
 
 @torch.inference_mode()
-def reconstruct_ends(reconstruction: L4GM, ends: Tensor, present: Tensor) -> Gaussians:
+def reconstruct_ends(reconstruction: L4GM, ends: Tensor) -> Gaussians:
     """Reconstruct the frames that the video has, as the pipeline's first chunk does.
 
     Args:
-        ends: [n, V, 4, H, W] true pictures of n frames, on white and with alpha; of views 1.. the
-            first frame's are used.
-        present: [V] bool, which views are given.
+        ends: [n, V, 3, H, W] true pictures of n frames; of views 1.. the first frame's are used.
 
     Returns:
         Gaussians [n, N].
@@ -63,13 +46,13 @@ def reconstruct_ends(reconstruction: L4GM, ends: Tensor, present: Tensor) -> Gau
     place = next(reconstruction.parameters()).device
     images = copy_first_frame_views(ends[None]).to(place)
     cameras = InputRig(device=place).cameras()
-    return run_network(reconstruction, images, cameras, present[None].to(place))[0]
+    return reconstruction(images, cameras)[0]
 
 
 @torch.inference_mode()
 def draw_sides(gaussians: Gaussians, size_px: int) -> Tensor:
-    """Views 1..3 of sets of Gaussians [n, N] as the pipeline hands them on: [n, 3, 4, S, S]."""
-    drawn = InputRig(with_alpha=True, device=gaussians.device).draw_sides(gaussians)
+    """Views 1..3 of sets of Gaussians [n, N] as the pipeline hands them on: [n, 3, 3, S, S]."""
+    drawn = InputRig(device=gaussians.device).draw_sides(gaussians)
     resized = F.interpolate(drawn.flatten(0, 1), (size_px, size_px), mode="bilinear")
     return resized.unflatten(0, drawn.shape[:2])
 
@@ -79,10 +62,9 @@ class PairClip:
     """What is kept of a clip, in bytes.
 
     Args:
-        front: [n, 1, 4, H, W] the real pictures of the n ends, on white and with alpha.
-        true_sides, drawn_sides: [n, 3, 4, H, W] views 1..3 of the ends.
+        front: [n, 1, 3, H, W] the real pictures of the n ends.
+        true_sides, drawn_sides: [n, 3, 3, H, W] views 1..3 of the ends.
         supervision: [T, S, H, W, 4] RGBA of all frames, T = 3 (n - 1) + 1.
-        depth: [T, V, H, W] camera z in the input views, half precision, or None.
         cameras: [V + S].
     """
 
@@ -90,7 +72,6 @@ class PairClip:
     true_sides: Tensor
     drawn_sides: Tensor
     supervision: NDArray[np.uint8]
-    depth: NDArray[Any] | None
     cameras: Cameras
 
 
@@ -101,8 +82,7 @@ class PairSampler:
         config: `fps` is the rate of the interpolated sequence; `frames_per_clip` 3 k + 1.
         stage_index: of the stage.
         source: clips.
-        reconstruction: draws views 1..3; each clip is seen with the views that training withholds
-            from it withheld for good, since what is drawn is kept.
+        reconstruction: draws views 1..3.
     """
 
     def __init__(
@@ -120,7 +100,7 @@ class PairSampler:
         self.request = ClipRequest(
             size_px=self.stage.size_px,
             num_frames=config.frames_per_clip,
-            fps=self.stage.fps or config.fps,
+            fps=config.fps,
             num_supervision_views=config.num_supervision_views,
         )
         self._kept: dict[int, PairClip] = {}
@@ -137,21 +117,16 @@ class PairSampler:
     def _look_at(self, index: int) -> PairClip:
         clip = self.source.clip(index, self.request)
         views = clip.num_input_views
-        generator = np.random.default_rng([self.config.seed, self.stage_index, index, _CLIP_STREAM])
-        present = draw_present(
-            self.stage.missing_view_probability, self.config.video_only_share, generator, views
-        )
-        ends = with_alpha(torch.from_numpy(clip.images[::RATE, :views]))
+        ends = clip_images(clip)[::RATE, :views]
         drawn = ends[:, 1:]
         if self.config.true_views_probability < 1:
-            gaussians = reconstruct_ends(self.reconstruction, ends, torch.from_numpy(present))
+            gaussians = reconstruct_ends(self.reconstruction, ends)
             drawn = draw_sides(gaussians, self.stage.size_px)
         return PairClip(
             front=_to_bytes(ends[:, :1]),
             true_sides=_to_bytes(ends[:, 1:]),
             drawn_sides=_to_bytes(drawn),
             supervision=clip.images[:, views:].copy(),
-            depth=without_free_depth(clip).depth,
             cameras=clip.cameras,
         )
 
@@ -165,11 +140,10 @@ class PairSampler:
         clip = self.clip(int(generator.integers(0, self.stage.num_clips)))
         pair = int(generator.integers(0, len(clip.front) - 1))
         true_views = generator.random() < self.config.true_views_probability
-        is_told = is_alpha_told(self.config, self.stage_index, step)
-        return _pair_sample(clip, pair, true_views, is_told)
+        return _pair_sample(clip, pair, true_views)
 
 
-def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: bool) -> Batch:
+def _pair_sample(clip: PairClip, pair: int, true_views: bool) -> Batch:
     """A sample, a batch without B, of one pair of neighbours."""
     ends = slice(pair, pair + 2)
     frames = slice(RATE * pair, RATE * (pair + 1) + 1)
@@ -178,18 +152,12 @@ def _pair_sample(clip: PairClip, pair: int, true_views: bool, is_alpha_told: boo
     targets = with_alpha(torch.from_numpy(clip.supervision[frames]))
     steps, views = images.shape[:2]
     cameras = over_time(clip.cameras, steps)
-    surface = None
-    if clip.depth is not None:
-        surface = points_at_depth(clip.depth[frames], clip.cameras[:views])
     return Batch(
-        images=images[:, :, :3],
-        alpha=images[:, :, 3] if is_alpha_told else None,
-        present=torch.ones(views, dtype=torch.bool),
+        images=images,
         cameras=cameras[:, :views],
         target_image=targets[:, :, :3],
         target_alpha=targets[:, :, 3:],
         target_cameras=cameras[:, views:],
-        surface=surface,
     )
 
 
@@ -199,7 +167,7 @@ def _to_bytes(pictures: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def interpolate_clip(
-    model: L4GM, reconstruction: L4GM, clip: Clip, views_given: bool
+    model: L4GM, reconstruction: L4GM, clip: Clip
 ) -> tuple[dict[str, float], Tensor]:
     """Interpolate one clip, of which the video has every third frame, and score its free views.
 
@@ -211,9 +179,8 @@ def interpolate_clip(
     """
     pictures = clip_images(clip)
     views = clip.num_input_views
-    present = torch.tensor([True] + [views_given] * (views - 1))
-    ends = with_alpha(torch.from_numpy(clip.images[::RATE, :views]))
-    given = reconstruct_ends(reconstruction, ends, present)
+    ends = pictures[::RATE, :views]
+    given = reconstruct_ends(reconstruction, ends)
     rig = InputRig(size=ends.shape[-1], device=given.device)
     sides = draw_sides(given, rig.size)
 
@@ -245,14 +212,30 @@ def interpolate_clip(
     return scores, draw(steps[:1, 1])[0]
 
 
-def summarize_interpolation(rows: Sequence[dict[str, float]], setting: str) -> dict[str, float]:
+def blend_gaussians(first: Gaussians, second: Gaussians, share: float) -> Gaussians:
+    """What costs nothing: every parameter linearly from `first` to `second`.
+
+    Works because Gaussian n of one frame is Gaussian n of the next. Quaternions are turned to the
+    same side first and normalised afterwards.
+    """
+    opposite = (first.quats * second.quats).sum(-1, keepdim=True) < 0
+    second_quats = torch.where(opposite, -second.quats, second.quats)
+    return Gaussians(
+        means=torch.lerp(first.means, second.means, share),
+        quats=F.normalize(torch.lerp(first.quats, second_quats, share), dim=-1),
+        scales=torch.lerp(first.scales, second.scales, share),
+        opacities=torch.lerp(first.opacities, second.opacities, share),
+        colors=torch.lerp(first.colors, second.colors, share),
+    )
+
+
+def summarize_interpolation(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Means over clips of what `interpolate_clip` found.
 
     Returns:
-        "psnr_between_video_only" and so on, and "shortfall_video_only" and so on: by how many dB
-        frames put between fall short of reconstructed ones.
+        "psnr_between" and so on, and "shortfall": by how many dB frames put between fall short of
+        reconstructed ones.
     """
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    key = setting.replace(" ", "_")
-    found = {f"psnr_{name}_{key}": value for name, value in means.items()}
-    return found | {f"shortfall_{key}": means["reconstructed"] - means["between"]}
+    found = {f"psnr_{name}": value for name, value in means.items()}
+    return found | {"shortfall": means["reconstructed"] - means["between"]}

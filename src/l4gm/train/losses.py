@@ -1,4 +1,4 @@
-"""Training losses (paper section 4.3), and the surface term that makes small networks learn."""
+"""Training losses (paper section 4.3)."""
 
 from __future__ import annotations
 
@@ -40,38 +40,6 @@ def ssim(prediction: Tensor, target: Tensor, window: int = 7) -> Tensor:
     return similarity.mean()
 
 
-def pool_points(points: Tensor, size: int) -> Tensor:
-    """Mean of the known points in each cell.
-
-    Args:
-        points: [..., H, W, C], NaN where unknown.
-
-    Returns:
-        [..., size, size, C]; NaN where none is known.
-    """
-    factor = points.shape[-2] // size
-    cells = points.reshape(*points.shape[:-3], size, factor, size, factor, points.shape[-1])
-    return cells.nanmean((-4, -2))
-
-
-def surface_error(gaussians: Gaussians, surface: Tensor) -> Tensor:
-    """Mean distance of a splat from the surface point that its pixel shows, over object pixels.
-
-    Averaged within each sample, then over samples, so that parts of a batch can be averaged.
-
-    Args:
-        gaussians: [B, T, N], pixel-aligned, view-major.
-        surface: [B, T, V, H, W, 3] world, NaN where there is no surface.
-    """
-    size = round((gaussians.means.shape[2] / surface.shape[2]) ** 0.5)
-    truth = pool_points(surface, size).flatten(2, 4)
-    known = truth.isfinite().all(-1)
-    offset = torch.where(known[..., None], gaussians.means - truth.nan_to_num(), 0)
-    # The root's slope is infinite at 0.
-    distance = (offset.square().sum(-1) + 1e-12).sqrt() * known
-    return (distance.sum((1, 2)) / known.sum((1, 2)).clamp(min=1)).mean()
-
-
 def perceptual_error(lpips: Lpips, prediction: Tensor, target: Tensor) -> Tensor:
     """Mean LPIPS of pictures [..., 3, H, W], shrunk to at most 256 px as the paper does."""
     prediction, target = (images.flatten(0, -4) for images in (prediction, target))
@@ -111,40 +79,26 @@ class Objective:
         self, network: Callable[..., Gaussians], stage: Stage, batch: Batch
     ) -> dict[str, Tensor]:
         """The terms of what a network makes of a batch."""
-        gaussians = network(
-            batch.images,
-            batch.cameras,
-            batch.present,
-            alpha=batch.alpha,
-            input_size=stage.size_px,
-        )
+        gaussians = network(batch.images, batch.cameras, input_size=stage.size_px)
         # The renderer refuses what is not finite. Such a step has a loss that is not finite either,
         # which skips it, and every process takes part in the backward pass all the same.
         flaw = sum(values.detach().sum() for values in vars(gaussians).values()) * 0.0
         gaussians = gaussians.map(torch.nan_to_num)
-        terms = self(stage, batch, gaussians, render(gaussians, batch.target_cameras))
+        terms = self(batch, render(gaussians, batch.target_cameras))
         return terms | {"loss": terms["loss"] + flaw}
 
-    def __call__(
-        self, stage: Stage, batch: Batch, gaussians: Gaussians, out: RenderOutput
-    ) -> dict[str, Tensor]:
-        """The terms (paper 4.3, and surface) and their weighted sum under the key "loss"."""
-        config = self.config
+    def __call__(self, batch: Batch, out: RenderOutput) -> dict[str, Tensor]:
+        """The terms (paper section 4.3) and their weighted sum under the key "loss"."""
         terms = {
             "rgb": F.mse_loss(out.image, batch.target_image),
             "alpha": F.mse_loss(out.alpha, batch.target_alpha),
         }
-        total = terms["rgb"] + config.alpha_weight * terms["alpha"]
-        if stage.surface_weight and batch.surface is not None:
-            terms["surface"] = surface_error(gaussians, batch.surface)
-            total = total + stage.surface_weight * terms["surface"]
-        structure_weight = config.structure_weight
-        if config.perceptual_weight and self.lpips is not None:
+        total = terms["rgb"] + terms["alpha"]
+        weight = self.config.perceptual_weight
+        if weight and self.lpips is not None:
             terms["lpips"] = perceptual_error(self.lpips, out.image, batch.target_image)
-            total = total + config.perceptual_weight * terms["lpips"]
-        else:
-            structure_weight += config.perceptual_weight
-        if structure_weight:
+            total = total + weight * terms["lpips"]
+        elif weight:
             terms["structure"] = 1 - ssim(out.image, batch.target_image)
-            total = total + structure_weight * terms["structure"]
+            total = total + weight * terms["structure"]
         return {"loss": total} | terms

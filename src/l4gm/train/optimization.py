@@ -13,18 +13,11 @@ from torch.utils.checkpoint import checkpoint
 
 from l4gm.model.attention import GridAttention
 from l4gm.model.unet import ResidualBlock
-from l4gm.multiview import unet_layers
 from l4gm.train.config import Stage, TrainConfig
-from l4gm.train.muon import Muon
 from l4gm.train.processes import whole
 
 # What is computed again in the backward pass, to save memory.
-_CHECKPOINTED = (
-    ResidualBlock,
-    GridAttention,
-    unet_layers.ResidualBlock,
-    unet_layers.CrossViewTransformer,
-)
+_CHECKPOINTED = (ResidualBlock, GridAttention)
 
 # A step is skipped if its gradient is not finite, or its loss exceeds this many times the median of
 # the last losses; so many skipped in a row stop the run.
@@ -54,11 +47,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW or Muon; vectors (biases, norms) are not decayed."""
-    if config.optimizer == "muon":
-        inner = {name: p for name, p in model.named_parameters() if _is_inner(name, p)}
-        others = [p for name, p in model.named_parameters() if name not in inner]
-        return Muon(inner.values(), others, betas=config.betas, weight_decay=config.weight_decay)
+    """AdamW; vectors (biases, norms) are not decayed."""
     decayed = [p for p in model.parameters() if p.ndim >= 2]
     plain = [p for p in model.parameters() if p.ndim < 2]
     groups = [
@@ -66,13 +55,6 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         {"params": plain, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=1.0, betas=config.betas, foreach=True)
-
-
-def _is_inner(name: str, weights: nn.Parameter) -> bool:
-    """Whether a weight is a matrix between features, which Muon is for: not the first layer, not
-    the last ones, not the one that takes places and views."""
-    outer = ("unet.conv_in.", "unet.conv_out.", "conv.")
-    return weights.ndim >= 2 and not name.startswith(outer) and ".code." not in name
 
 
 @torch.no_grad()

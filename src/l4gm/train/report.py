@@ -20,7 +20,7 @@ from l4gm.train.records import read_log
 from l4gm.train.tasks import HeldOut
 
 REPORT_NAME = "report.html"
-TERMS = ("loss", "rgb", "alpha", "depth", "lpips", "structure")
+TERMS = ("loss", "rgb", "alpha", "lpips", "structure")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _MARGIN = 640, 220, 56, 28, 8
 _COLORS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#7c3aed", "#4b5563")
 _STYLE = (

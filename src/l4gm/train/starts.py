@@ -6,20 +6,18 @@ import logging
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from l4gm.model.l4gm import L4GM
-from l4gm.model.own_weights import MOTION, VIEWS, OwnNetwork
 from l4gm.model.weights import config_of, initialize_from_lgm, load_model, read_header
+from l4gm.solid.config import SolidConfig
+from l4gm.solid.model import SolidModel
 from l4gm.train.checkpoints import load_newest
 from l4gm.train.config import TrainConfig
 
 logger = logging.getLogger(__name__)
-
-_OWN: dict[str, OwnNetwork[Any, Any]] = {"multiview": VIEWS, "motion": MOTION}
 
 
 def with_network_of(config: TrainConfig, path: str | os.PathLike[str]) -> TrainConfig:
@@ -27,13 +25,13 @@ def with_network_of(config: TrainConfig, path: str | os.PathLike[str]) -> TrainC
 
     A file of single frames (LGM's) leaves the temporal attention to the preset.
     """
-    if config.network in _OWN:
-        return replace(config, model=_OWN[config.network].load(path).config)
+    if isinstance(config.model, SolidConfig):
+        return replace(config, model=SolidModel.load(path).config)
     found = config_of(read_header(path))
-    if found is None or found == config.gaussian_model:
+    if found is None or found == config.model:
         return config
     if not found.temporal_attention:
-        found = replace(found, temporal_attention=config.gaussian_model.temporal_attention)
+        found = replace(found, temporal_attention=config.paper_model.temporal_attention)
     logger.info("the network is that of %s, not the preset's", os.fspath(path))
     return replace(config, model=found)
 
@@ -56,13 +54,13 @@ def starting_weights(config: TrainConfig, path: str | os.PathLike[str]) -> dict[
     Raises:
         InputError: the file is missing, damaged, or of another network.
     """
-    if config.network in _OWN:
-        return _OWN[config.network].load(path).state_dict()
+    if isinstance(config.model, SolidConfig):
+        return SolidModel.load(path).network.state_dict()
     header = read_header(path)
-    wants_time = config.gaussian_model.temporal_attention
+    wants_time = config.paper_model.temporal_attention
     if wants_time and not any(".t_attns." in name for name in header.shapes):
         torch.manual_seed(config.seed)
-        model = L4GM(config.gaussian_model)
+        model = L4GM(config.paper_model)
         initialize_from_lgm(model, path)
         return model.state_dict()
-    return load_model(path, config=config.gaussian_model).state_dict()
+    return load_model(path, config=config.paper_model).state_dict()

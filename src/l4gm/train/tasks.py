@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 
 from l4gm.data.clip import Clip, ClipRequest, ClipSource
 from l4gm.evaluation.renders import (
-    SETTINGS,
     ClipScore,
     clip_images,
     evaluate_renders,
@@ -20,30 +20,13 @@ from l4gm.evaluation.renders import (
     summarize,
 )
 from l4gm.model.l4gm import L4GM
-from l4gm.model.motion import MotionNet
-from l4gm.model.own_weights import MOTION, VIEWS
 from l4gm.model.weights import save_weights
-from l4gm.multiview.protocol import MultiViewGenerator
-from l4gm.multiview.side_views import SideViewNet
 from l4gm.train.batches import BatchSampler
 from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.interpolation import PairSampler, interpolate_clip, summarize_interpolation
 from l4gm.train.losses import Objective
-from l4gm.train.motion import (
-    MotionSampler,
-    motion_loss,
-    motion_request,
-    score_motion,
-    summarize_motion,
-)
+from l4gm.train.optimization import make_optimizer
 from l4gm.train.records import write_config
-from l4gm.train.views import (
-    ViewSampler,
-    score_views,
-    summarize_views,
-    view_loss,
-    view_request,
-)
 
 NUM_PICTURES = 8  # of held-out clips, in a report
 
@@ -116,6 +99,10 @@ class Task(Protocol):
         """The network, as it is before it has learned anything."""
         ...
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Of the network's weights. A group's "rate", if any, multiplies the learning rate."""
+        ...
+
     def step_loss(self, device: torch.device) -> StepLoss:
         """What a step minimises."""
         ...
@@ -145,6 +132,10 @@ class ClipTask:
     validation: ClipSource | None = None
     validation_clips: int = 16
 
+    def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
+        """AdamW, as in the paper."""
+        return make_optimizer(model, self.config)
+
     def heldout(self, request: ClipRequest) -> list[Clip]:
         """The clips that are scored; none where there are none."""
         if self.validation is None:
@@ -154,24 +145,17 @@ class ClipTask:
 
 @dataclass(frozen=True)
 class ReconstructionTask(ClipTask):
-    """Pictures over time to Gaussians.
-
-    Args:
-        config, source, validation, validation_clips: as in `ClipTask`.
-        generator: of views, for stages that want generated ones.
-    """
-
-    generator: MultiViewGenerator | None = None
+    """Pictures over time to Gaussians."""
 
     weights_name = "recon.safetensors"
 
     def sampler(self, stage_index: int) -> BatchSampler:
         """The batches of a stage."""
-        return BatchSampler(self.config, stage_index, self.source, self.generator)
+        return BatchSampler(self.config, stage_index, self.source)
 
     def new_network(self) -> L4GM:
         """Of the run's config."""
-        return L4GM(self.config.gaussian_model)
+        return L4GM(self.config.paper_model)
 
     def step_loss(self, device: torch.device) -> StepLoss:
         """Renderings of free views."""
@@ -196,23 +180,20 @@ class ReconstructionTask(ClipTask):
 
         scores = evaluate_renders(
             self.validation,
-            single_pass(model, max_frames=stage.num_frames, input_size=stage.size_px),
+            single_pass(partial(model, input_size=stage.size_px), max_frames=stage.num_frames),
             request,
             num_clips=self.validation_clips,
+            settings=("views given",),
             on_clip=keep,
         )
-        found = {}
-        for summary in summarize(scores):
-            key = summary.setting.replace(" ", "_")
-            found[f"psnr_{key}"] = summary.psnr
-            found[f"gain_{key}"] = summary.gain
-        return Validation(found, pictures)
+        (summary,) = summarize(scores)
+        return Validation({"psnr": summary.psnr, "gain": summary.gain}, pictures)
 
     def save(self, model: L4GM, path: Path, metadata: dict[str, str]) -> None:
         """The weights, with the T they are used at, and `config.json`."""
         known = metadata | {"chunk_frames": str(self.config.chunk_frames)}
         save_weights(model, path, metadata=known)
-        write_config(path.parent, self.config.gaussian_model)
+        write_config(path.parent, self.config.paper_model)
 
 
 @dataclass(frozen=True)
@@ -234,7 +215,7 @@ class InterpolationTask(ClipTask):
 
     def new_network(self) -> L4GM:
         """Of the run's config."""
-        return L4GM(self.config.gaussian_model)
+        return L4GM(self.config.paper_model)
 
     def step_loss(self, device: torch.device) -> StepLoss:
         """Renderings of free views."""
@@ -251,86 +232,15 @@ class InterpolationTask(ClipTask):
         clips = self.heldout(request)
         if not clips:
             return Validation()
-        scores: dict[str, float] = {}
-        pictures = []
-        for setting, views_given in SETTINGS.items():
-            rows = []
-            for clip in clips:
-                row, between = interpolate_clip(model, self.reconstruction, clip, views_given)
-                rows.append(row)
-                if len(rows) <= NUM_PICTURES // 2:
-                    truth = clip_images(clip)[1, clip.num_input_views :]
-                    pictures.append(HeldOut(clip.name, f"{setting}, between", truth, between))
-            scores |= summarize_interpolation(rows, setting)
-        return Validation(scores, pictures)
+        rows, pictures = [], []
+        for clip in clips:
+            row, between = interpolate_clip(model, self.reconstruction, clip)
+            rows.append(row)
+            truth = clip_images(clip)[1, clip.num_input_views :]
+            pictures.append(HeldOut(clip.name, "between", truth, between))
+        return Validation(summarize_interpolation(rows), pictures[:NUM_PICTURES])
 
     def save(self, model: L4GM, path: Path, metadata: dict[str, str]) -> None:
         """The weights, and `config.json`."""
         save_weights(model, path, metadata=metadata)
-        write_config(path.parent, self.config.gaussian_model)
-
-
-@dataclass(frozen=True)
-class MultiViewTask(ClipTask):
-    """One picture to the views that it does not show."""
-
-    weights_name = VIEWS.file_name
-
-    def sampler(self, stage_index: int) -> ViewSampler:
-        """The batches of a stage."""
-        return ViewSampler(self.config, stage_index, self.source)
-
-    def new_network(self) -> SideViewNet:
-        """Of the run's config."""
-        return SideViewNet(self.config.view_model)
-
-    def step_loss(self, device: torch.device) -> StepLoss:
-        """Pictures and alpha of the side views."""
-        return view_loss
-
-    def validate(self, model: SideViewNet, stage: Stage) -> Validation:
-        """PSNR of the side views, and of what stands in for them, in dB."""
-        clips = self.heldout(view_request(self.config, stage, num_frames=1))
-        if not clips:
-            return Validation()
-        rows, pictures = [], []
-        for clip in clips:
-            truth = clip_images(clip)[0]
-            scores, made = score_views(model, truth)
-            rows.append(scores)
-            pictures.append(HeldOut(clip.name, "azimuth 90, 180, 270", truth[1:], made))
-        return Validation(summarize_views(rows), pictures[:NUM_PICTURES])
-
-    def save(self, model: SideViewNet, path: Path, metadata: dict[str, str]) -> None:
-        """The weights, which carry their config."""
-        VIEWS.save(model, path, metadata)
-
-
-@dataclass(frozen=True)
-class MotionTask(ClipTask):
-    """Two pictures to the motion between them."""
-
-    weights_name = MOTION.file_name
-
-    def sampler(self, stage_index: int) -> MotionSampler:
-        """The batches of a stage."""
-        return MotionSampler(self.config, stage_index, self.source)
-
-    def new_network(self) -> MotionNet:
-        """Of the run's config."""
-        return MotionNet(self.config.motion_model)
-
-    def step_loss(self, device: torch.device) -> StepLoss:
-        """Distance from the true motion."""
-        return motion_loss
-
-    def validate(self, model: MotionNet, stage: Stage) -> Validation:
-        """Distance from the true motion, the network's and that of none."""
-        clips = self.heldout(motion_request(self.config, stage))
-        if not clips:
-            return Validation()
-        return Validation(summarize_motion([score_motion(model, clip) for clip in clips]))
-
-    def save(self, model: MotionNet, path: Path, metadata: dict[str, str]) -> None:
-        """The weights, which carry their config."""
-        MOTION.save(model, path, metadata)
+        write_config(path.parent, self.config.paper_model)

@@ -32,7 +32,6 @@ from l4gm.train.optimization import (
     StepJudge,
     checkpoint_activations,
     learning_rate_factor,
-    make_optimizer,
     update_average,
 )
 from l4gm.train.processes import (
@@ -178,16 +177,11 @@ class Trainer:
         but not in the network.
 
         Raises:
-            InputError: if the checkpoint is missing, damaged or of another network, batches
-                cannot be dealt out evenly, or the optimizer cannot work on sharded weights.
+            InputError: if the checkpoint is missing, damaged or of another network, or batches
+                cannot be dealt out evenly.
         """
         processes = processes or Alone()
         _check_batches(config, options.micro_batches * processes.count)
-        if processes.shards and config.optimizer == "muon":
-            raise InputError(
-                "Muon needs whole weight matrices, which sharded training takes apart; "
-                'train with optimizer "adamw", or without sharding'
-            )
         torch.manual_seed(config.seed)
         model = task.new_network()
         if weights is not None:
@@ -204,7 +198,7 @@ class Trainer:
             checkpoint_activations(model)
         if options.compile:
             model.compile()
-        network, optimizer = processes.prepare(model, make_optimizer(model, config))
+        network, optimizer = processes.prepare(model, task.optimizer(model))
         trainer = Trainer(
             config=config,
             options=options,
@@ -282,7 +276,7 @@ class Trainer:
         """One optimizer step, over all parts of the batch."""
         rate = stage.learning_rate * learning_rate_factor(stage, stage_step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate", 1.0)
         self.optimizer.zero_grad(set_to_none=True)
         values = self._accumulate_gradients(stage, prefetch)
         norm = self.processes.clip_gradients(self.network, self.config.gradient_clip)

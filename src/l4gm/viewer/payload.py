@@ -3,7 +3,9 @@
 A frame is one byte a Gaussian in each of `PLANES`. Neighbours in a frame are neighbours in a
 picture and change little from frame to frame: the first frame of each group of `GROUP_FRAMES`
 stores every value as its difference from the Gaussian before it, the others from the same Gaussian
-in the frame before. `static/payload.js` is the decoder; it needs nothing of the browser but
+in the frame before. Where rows of consecutive frames have nothing to do with each other, every
+frame is a group of its own, sorted so that neighbours are neighbours in space.
+`static/payload.js` is the decoder; it needs nothing of the browser but
 inflating, since pictures read back from a canvas are not exact in every browser.
 """
 
@@ -20,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l4gm.gaussians.order import spatially_ordered
 from l4gm.gaussians.types import Gaussians
+from l4gm.gaussians.visible import visible
 from l4gm.geometry.rotations import quat_multiply
 
 PLANES = (
@@ -31,7 +35,6 @@ PLANES = (
 )
 GROUP_FRAMES = 8  # so many frames are decoded at most to show one
 STEPS = {"means": 4095, "log_scales": 127, "turns": 254, "colors": 127, "opacities": 255}
-MIN_ALPHA = 1 / 255  # a Gaussian less opaque than this is drawn nowhere
 
 _MIN_SCALE = 1e-4  # far below a pixel: the renderer's blur hides what lies under it
 _IDENTITY = (1.0, 0.0, 0.0, 0.0)
@@ -66,7 +69,7 @@ def measure_quantization(frames: Iterable[Gaussians]) -> Quantization:
     log_lower, log_upper = torch.inf, -torch.inf
     products = torch.zeros(4, 4, dtype=torch.float64)
     for frame in frames:
-        seen = _visible(_on_cpu(frame))
+        seen = _seen(_on_cpu(frame))
         if seen.num_gaussians:
             logs = _log_scales(seen)
             lower = torch.minimum(lower, seen.means.amin(0))
@@ -89,10 +92,13 @@ def measure_quantization(frames: Iterable[Gaussians]) -> Quantization:
     )
 
 
-def encode_frames(frames: Iterable[Gaussians], ranges: Quantization) -> Iterator[bytes]:
+def encode_frames(
+    frames: Iterable[Gaussians], ranges: Quantization, group_frames: int = GROUP_FRAMES
+) -> Iterator[bytes]:
     """Deflated planes (zlib format) of each of the frames [N], on all cores, a group at a time.
 
-    Gaussians that are drawn nowhere get an opacity of 0, and otherwise what costs least.
+    In groups of one frame rows are sorted. Gaussians that are drawn nowhere get an opacity of 0,
+    and otherwise what costs least.
     """
 
     def compressed(planes: NDArray[np.uint8]) -> bytes:
@@ -102,12 +108,14 @@ def encode_frames(frames: Iterable[Gaussians], ranges: Quantization) -> Iterator
         group: list[NDArray[np.uint8]] = []
         previous: _Levels | None = None
         for frame in frames:
+            if group_frames == 1:
+                frame = spatially_ordered(frame)
             levels = _quantised(frame, ranges, previous)
             group.append(_planes(levels, previous))
-            previous = levels
-            if len(group) == GROUP_FRAMES:
+            previous = levels if len(group) % group_frames else None
+            if len(group) >= GROUP_FRAMES:
                 yield from pool.map(compressed, group)
-                group, previous = [], None
+                group = []
         yield from pool.map(compressed, group)
 
 
@@ -130,7 +138,7 @@ def _quantised(frame: Gaussians, ranges: Quantization, previous: _Levels | None)
         _steps(frame.opacities[:, None], 0.0, 1.0, STEPS["opacities"]),
     ]
     levels = torch.cat(columns, 1).numpy().astype(np.uint16)
-    seen = (frame.opacities >= MIN_ALPHA).numpy()
+    seen = visible(frame).numpy()
     if previous is None:
         source = np.maximum.accumulate(np.where(seen, np.arange(len(seen)), 0))
         levels = levels[source]
@@ -151,7 +159,7 @@ def _planes(levels: _Levels, previous: _Levels | None) -> NDArray[np.uint8]:
     return np.concatenate([halves, steps[3:] & 255]).astype(np.uint8)
 
 
-def _visible(frame: Gaussians) -> Gaussians:
+def _seen(frame: Gaussians) -> Gaussians:
     """Those [N'] of a set [N] that are drawn anywhere.
 
     Raises:
@@ -159,7 +167,7 @@ def _visible(frame: Gaussians) -> Gaussians:
     """
     if not all(bool(getattr(frame, field.name).isfinite().all()) for field in fields(frame)):
         raise ValueError("the frames hold values that are not finite")
-    keep = frame.opacities >= MIN_ALPHA
+    keep = visible(frame)
     return frame.map(lambda tensor: tensor[keep])
 
 

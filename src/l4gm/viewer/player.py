@@ -23,9 +23,11 @@ from typing import Any
 import l4gm
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.framing import measure_framing
+from l4gm.gaussians.order import rows_correspond
 from l4gm.gaussians.sequence_file import read_frames, read_sequence_info
 from l4gm.gaussians.types import Gaussians, GaussianSequence
-from l4gm.geometry.cameras import FOV_Y_DEGREES, RADIUS
+from l4gm.geometry.cameras import FOV_Y_DEGREES
 from l4gm.viewer.payload import (
     GROUP_FRAMES,
     STEPS,
@@ -45,7 +47,6 @@ _SCRIPTS = (
 _WORKER_SCRIPTS = ("payload.js", "sort.js", "worker.js")
 _SHADERS = ("splat.vert", "splat.frag", "screen.vert", "screen.frag")
 _VIDEO_TYPES = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm"}
-_HOME_EXTENT = 1.05  # objects in the unit cube are seen from the rig's own radius
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +109,9 @@ def write_player(
     notes: list[str] = []
     video = _video_element(input_video, notes)
     ranges = measure_quantization(map(source.frame, range(source.num_frames)))
-    step, texts = _encode_thinned(source, ranges, max_payload_bytes, notes)
+    in_step = rows_correspond(source.num_frames, source.frame)
+    group_frames = GROUP_FRAMES if in_step else 1
+    step, texts = _encode_thinned(source, ranges, group_frames, max_payload_bytes, notes)
     fps = source.fps / step
     for note in notes:
         _log.warning("%s: %s", path, note)
@@ -117,10 +120,10 @@ def write_player(
         "fps": fps,
         "frames": len(texts),
         "gaussians": source.num_gaussians,
-        "groupFrames": GROUP_FRAMES,
+        "groupFrames": group_frames,
         "steps": _camel_case(STEPS),
         "ranges": _camel_case(asdict(ranges)),
-        "home": _home_view(ranges),
+        "home": _home_view(source),
         "background": background,
         "autoplay": autoplay,
         "notes": notes,
@@ -165,13 +168,13 @@ def _open_source(sequence: GaussianSequence | str | os.PathLike[str]) -> _Source
 
 
 def _encode_thinned(
-    source: _Source, ranges: Quantization, max_bytes: int, notes: list[str]
+    source: _Source, ranges: Quantization, group_frames: int, max_bytes: int, notes: list[str]
 ) -> tuple[int, list[str]]:
     """The step between frames that fits, and each taken frame's base64 text."""
     step = 1
     while True:
         taken = range(0, source.num_frames, step)
-        texts = _encode_within(map(source.frame, taken), ranges, max_bytes)
+        texts = _encode_within(map(source.frame, taken), ranges, group_frames, max_bytes)
         if len(texts) == len(taken):
             break
         step = max(step + 1, math.ceil(step * len(taken) / len(texts)))
@@ -180,11 +183,13 @@ def _encode_thinned(
     return step, texts
 
 
-def _encode_within(frames: Iterable[Gaussians], ranges: Quantization, max_bytes: int) -> list[str]:
+def _encode_within(
+    frames: Iterable[Gaussians], ranges: Quantization, group_frames: int, max_bytes: int
+) -> list[str]:
     """Base64 texts of as many frames as fit, and of at least one."""
     texts: list[str] = []
     size = 0
-    for packed in encode_frames(frames, ranges):
+    for packed in encode_frames(frames, ranges, group_frames):
         text = base64.b64encode(packed).decode()
         size += len(text)
         if texts and size > max_bytes:
@@ -193,16 +198,16 @@ def _encode_within(frames: Iterable[Gaussians], ranges: Quantization, max_bytes:
     return texts
 
 
-def _home_view(ranges: Quantization) -> dict[str, Any]:
-    """The view that the page opens with: the rig's own if the object fits it."""
-    corners = (*ranges.lower, *ranges.upper)
-    if max(abs(value) for value in corners) <= _HOME_EXTENT:
-        target, radius = [0.0, 0.0, 0.0], RADIUS
-    else:
-        target = [(low + high) / 2 for low, high in zip(ranges.lower, ranges.upper, strict=True)]
-        half_diagonal = math.dist(ranges.lower, ranges.upper) / 2
-        radius = half_diagonal / math.sin(math.radians(FOV_Y_DEGREES / 2))
-    return {"azimuth": 0, "elevation": 0, "radius": radius, "target": target, "fovY": FOV_Y_DEGREES}
+def _home_view(source: _Source) -> dict[str, Any]:
+    """The view that the page opens with."""
+    framing = measure_framing(source.num_frames, source.frame)
+    return {
+        "azimuth": 0,
+        "elevation": 0,
+        "radius": framing.radius,
+        "target": list(framing.target),
+        "fovY": FOV_Y_DEGREES,
+    }
 
 
 def _video_element(path: str | os.PathLike[str] | None, notes: list[str]) -> str:

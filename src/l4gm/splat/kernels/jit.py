@@ -32,25 +32,24 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Any = False)
     except RuntimeError:  # what Numba raises where no cache folder can be written
         _note_no_cache()
         return njit(fastmath=fastmath, **_OPTIONS)(function)
-    _bind_cache_to_sources(dispatcher)
+    _bind_cache_to_sources(dispatcher, Path(function.__code__.co_filename).parent)
     return dispatcher
 
 
-def _bind_cache_to_sources(dispatcher: Any) -> None:
-    """Make a change in any kernel file invalidate the compiled code of all.
+def _bind_cache_to_sources(dispatcher: Any, folder: Path) -> None:
+    """Make a change in any kernel file of a folder invalidate the compiled code of all.
 
     Numba looks only at the file of the function itself, but inlines functions of other files.
     """
     cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if hasattr(cache_file, "_source_stamp"):
-        cache_file._source_stamp = _hash_sources()
+        cache_file._source_stamp = _hash_sources(folder)
 
 
 @cache
-def _hash_sources() -> str:
+def _hash_sources(folder: Path) -> str:
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), folder.parent / "constants.py"]):
+    for path in sorted([*folder.glob("*.py"), Path(__file__).parent.parent / "constants.py"]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

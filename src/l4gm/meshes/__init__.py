@@ -1,0 +1,1 @@
+"""Triangle meshes of animated Gaussians, for programs that show no splats."""
