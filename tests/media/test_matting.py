@@ -192,7 +192,7 @@ def clutter(seed: int = 0) -> Tensor:
 def test_a_cluttered_still_picture_is_refused_with_a_way_out() -> None:
     frame = clutter().mul(255).to(torch.uint8).permute(1, 2, 0)
     with pytest.raises(InputError, match=r"street\.mp4.*l4gm\[matting\].*--no-matting") as caught:
-        choose_matting([frame] * 5, "street.mp4").method
+        choose_matting([frame] * 5, "street.mp4")
     assert "\n" not in str(caught.value)
 
 

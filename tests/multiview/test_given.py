@@ -75,16 +75,39 @@ def test_alpha_that_not_all_views_have_is_put_on_white(tmp_path: Path) -> None:
     pixels[::2] = (255, 0, 0, 255)
     Image.fromarray(pixels).save(tmp_path / "0.png")
     pixels[..., 3] = 255  # saved with an alpha channel that says nothing
+    pixels[:, 0] = pixels[:, -1] = 255
     Image.fromarray(pixels).save(tmp_path / "90.png")
     views, _ = read_given_views(tmp_path)
     assert views.shape == (4, 3, 256, 256)
-    rows = views[:2, :, :2, 0]
+    rows = views[:2, :, 100:102, 128]
     red, white, black = [1.0, 0, 0], [1.0] * 3, [0.0] * 3
     torch.testing.assert_close(rows.mT, torch.tensor([[red, white], [red, black]]))
 
 
+@pytest.mark.parametrize("level", [0, 130])
+def test_another_background_than_white_is_removed(tmp_path: Path, level: int) -> None:
+    pixels = np.full((256, 256, 3), level, np.uint8)
+    pixels[64:192, 80:176] = (200, 60, 40)
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    views, _ = read_given_views(tmp_path)
+    assert views.shape == (4, 4, 256, 256)
+    inside = torch.zeros(256, 256, dtype=torch.bool)
+    inside[64:192, 80:176] = True
+    assert torch.equal(views[0, 3] > 0.5, inside)
+    expected = torch.tensor([200, 60, 40]) / 255
+    torch.testing.assert_close(views[0, :3, 128, 128], expected, rtol=0, atol=0.01)
+
+
+def test_a_view_before_clutter_is_refused(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "0.png")
+    with pytest.raises(InputError, match=r"0\.png: the view is neither transparent nor on white"):
+        read_given_views(tmp_path)
+
+
 def test_a_picture_of_the_size_stays_as_it_is(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
+    pixels[:, 0] = pixels[:, -1] = 255
     Image.fromarray(pixels).save(tmp_path / "90.png")
     views, _ = read_given_views(tmp_path)
     expected = torch.from_numpy(pixels).permute(2, 0, 1) / 255

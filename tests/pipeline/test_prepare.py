@@ -14,7 +14,9 @@ from torch.nn import functional
 
 import l4gm
 from l4gm.errors import InputError
+from l4gm.gaussians.types import Gaussians
 from l4gm.media.video import read_frames, write_video
+from l4gm.pipeline.framing import along
 from l4gm.pipeline.prepare import OBJECT_SHARE, prepare_video, thinning_step
 
 WHITE, GREEN = (255, 255, 255), (40, 200, 60)
@@ -266,6 +268,24 @@ def test_object_that_leaves_the_frame_is_told(caplog: pytest.LogCaptureFixture) 
         video = prepare_video(frames, size=32)
     assert "no object in 1 of 3 frames" in caplog.text
     assert float(list(video.frames())[2].min()) == 1
+
+
+@pytest.mark.parametrize("per_pair", [1, 3])
+def test_the_way_of_a_followed_object_can_be_put_back(per_pair: int) -> None:
+    motion = torch.tensor([[-1.0, 0.0], [0.0, 0.3], [1.0, 0.0]])
+    total = per_pair * 2 + 1
+    still = Gaussians(
+        means=torch.rand(total, 5, 3),
+        quats=torch.rand(total, 5, 4),
+        scales=torch.rand(total, 5, 3),
+        opacities=torch.rand(total, 5),
+        colors=torch.rand(total, 5, 3),
+    )
+    pieces = [along(still[start : start + 2], motion, start, total) for start in range(0, total, 2)]
+    moved = torch.cat([piece.means for piece in pieces]) - still.means
+    torch.testing.assert_close(moved[:, :, 2], torch.zeros(total, 5))
+    torch.testing.assert_close(moved[::per_pair, 0, :2], motion)
+    torch.testing.assert_close(moved[:, 0, 0], torch.linspace(-1, 1, total))
 
 
 @pytest.fixture

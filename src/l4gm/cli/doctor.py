@@ -48,7 +48,11 @@ class Extra:
 EXTRAS = (
     Extra("cuda", ("gsplat",), "the fast rasterizer on NVIDIA GPUs"),
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
-    Extra("matting", ("rembg",), "removing backgrounds that nothing simpler can"),
+    Extra(
+        "matting",
+        ("onnxruntime", "opencv-python-headless"),
+        "removing backgrounds that nothing simpler can",
+    ),
     Extra("usd", ("usd-core",), "reading and writing USD"),
     Extra("app", ("gradio",), "the page that takes videos, l4gm app"),
     Extra(
@@ -171,7 +175,30 @@ def _weights() -> list[dict[str, Any]]:
                 for path in files.paths
             ]
         found.append(entry)
-    return [*found, _imagedream()]
+    return [*found, _imagedream(), _segmenter()]
+
+
+def _segmenter() -> dict[str, Any]:
+    """What finds the object before any background."""
+    from l4gm.media.segmenter_weights import U2NET, find_weights
+
+    entry: dict[str, Any] = {
+        "name": f"segmenter ({U2NET.name}, for the part matting)",
+        "files": [],
+        "missing": None,
+        "licence": U2NET.licence,
+    }
+    try:
+        path = find_weights()
+    except InputError as error:
+        entry["missing"] = str(error)
+        return entry
+    if path is None:
+        entry["missing"] = f"l4gm fetch matting   ({U2NET.num_bytes / 1e6:.0f} MB)"
+    else:
+        size = path.stat().st_size
+        entry["files"] = [{"path": str(path), "bytes": size, "sha256": U2NET.sha256}]
+    return entry
 
 
 def _imagedream() -> dict[str, Any]:
@@ -217,6 +244,8 @@ def _describe(findings: dict[str, Any]) -> dict[str, list[str]]:
     for extra in findings["extras"]:
         absent = [name for name, version in extra["packages"].items() if version is None]
         state = f"missing {', '.join(absent)}: {extra['install']}" if absent else "ready"
+        if extra["name"] == "matting" and not absent and findings["weights"][-1]["missing"]:
+            state = "packages ready, weights missing (see below)"
         sections["optional parts"].append(f"{extra['name']} ({extra['purpose']})  {state}")
     sections["weights"] = []
     for model in findings["weights"]:

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from l4gm.media.sequences import matching_files
+
 
 def path_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file, or of the names and contents of a folder's files."""
-    if not path.is_dir():
+    """Hexadecimal SHA-256 of a file, or of the names and contents of the files of a folder or a
+    pattern."""
+    if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for inner in sorted(path.iterdir()):
+    for inner in sorted(path.iterdir() if path.is_dir() else matching_files(path) or ()):
         if inner.is_file() and not inner.name.startswith("."):
             digest.update(f"{inner.name}\0{path_sha256(inner)}\n".encode())
     return digest.hexdigest()

@@ -34,11 +34,13 @@ VERBS = {
     "render": "draw an animated object as a video or as pictures",
     "export": "write an animated object in another format",
     "inspect": "say what an asset holds",
+    "check": "say how a video would be read, and show its matte",
     "app": "serve a page that turns videos into animated objects",
     "train": "train a network",
     "evaluate": "measure how good results are",
     "data": "make training data",
     "bench": "measure how fast the parts are on this machine",
+    "fetch": "get what is too large to come with the package",
     "doctor": "say what this machine has, what is missing, and how to get it",
 }
 
@@ -220,9 +222,19 @@ def _logging(options: CommonOptions) -> Iterator[None]:
 
 
 class _StderrHandler(logging.Handler):
-    """Looks up sys.stderr at each message, which a progress bar replaces while it lives."""
+    """Looks up sys.stderr at each message, which a progress bar replaces while it lives.
+
+    A message is printed once: a video is read several times, and says the same each time.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() in self._printed:
+            return
+        self._printed.add(record.getMessage())
         print(f"l4gm: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +12,7 @@ import tyro
 from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.unfinished_run import check_startable
 from l4gm.cli.usage import CommonOptions, UsageError, positive
+from l4gm.cli.video_sources import joined, stem
 from l4gm.errors import InputError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,8 @@ class Options(CommonOptions):
     """What to reconstruct, and how."""
 
     videos: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="VIDEO ...")]
-    """Video of one moving object by a still camera; also a GIF, or a folder of pictures."""
+    """Video of one moving object by a still camera; also a GIF, a folder of images, a pattern
+    (frames/%04d.png, 'frames/*.png'), or several images in a row."""
     out: Annotated[Path | None, tyro.conf.arg(aliases=("-o",), metavar="DIR")] = None
     """Folder to write, of several videos one inside it for each; by default the video's name
     with _4d, in the current folder."""
@@ -58,6 +60,14 @@ class Options(CommonOptions):
     """Leave out what comes after this many frames, counted at about 15 a second; else take all."""
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """The video's frames per second, where it says none or a wrong one."""
+    shot: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """Which shot of a video with cuts, from 1; by default the longest."""
+    output_fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Frames per second of the result, exactly (24, 25, 30, 60 ...); by default what the video's
+    rate comes to."""
+    keep_path: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Put the way of an object that travels through the frame back into the result; else it stays
+    in the middle."""
     chunk_frames: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Frames of one forward pass; by default what the model was made for."""
     ply: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -76,15 +86,19 @@ class Options(CommonOptions):
 
 def run(options: Options) -> None:
     """Reconstruct each video, and say where the results lie."""
-    for name in ("max_frames", "fps", "chunk_frames", "orbit_size"):
+    for name in ("max_frames", "fps", "chunk_frames", "orbit_size", "shot", "output_fps"):
         positive(f"--{name.replace('_', '-')}", getattr(options, name))
+    options = replace(options, videos=joined(options.videos))
     outs = _output_folders(options)
     for out in outs:
         if not (options.resume and (out / REPORT_NAME).is_file()):
             check_startable(out, resume=options.resume, overwrite=options.overwrite)
 
     from l4gm.cli.progress import Progress
+    from l4gm.media.video import probe_video
 
+    if len(options.videos) == 1:  # before networks are loaded
+        probe_video(options.videos[0])
     with Progress() as progress:
         progress("load", 0, 1)
         # Only now, so that mistakes in the command line are answered at once.
@@ -118,10 +132,10 @@ def _output_folders(options: Options) -> list[Path]:
     if not videos:
         raise UsageError("expected at least one VIDEO (l4gm reconstruct --help)")
     if len(videos) == 1:
-        return [options.out if options.out is not None else Path(f"{videos[0].stem}_4d")]
+        return [options.out if options.out is not None else Path(f"{stem(videos[0])}_4d")]
     if options.views is not None:
         raise UsageError("--views belongs to one video; give the videos one by one")
-    names = [f"{video.stem}_4d" if options.out is None else video.stem for video in videos]
+    names = [f"{stem(video)}_4d" if options.out is None else stem(video) for video in videos]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"two videos would become {twice[0]!r}; rename one of them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import platform
 import shutil
 import time
@@ -24,6 +25,7 @@ from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError, size_text
+from l4gm.cli.video_sources import stem
 from l4gm.cli.view_sources import load_generator
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
@@ -37,6 +39,8 @@ from l4gm.model.sources import resolve_weights
 from l4gm.model.weights import file_sha256
 from l4gm.multiview.given import read_given_views
 from l4gm.pipeline.device import find_device
+from l4gm.pipeline.framing import along
+from l4gm.pipeline.interpolate import RATE
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video, thinning_step
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import STAGE_SIZE
@@ -187,6 +191,7 @@ class Reconstruction:
         self._report = PipelineReport(seconds=dict(engine.report.seconds))
         self._began = time.perf_counter()
         self._found: dict[str, Any] = {}
+        self._motion: torch.Tensor | None = None
         if run.record is not None:
             notes = run.record.notes
             self._report = PipelineReport(**notes["pipeline"])
@@ -212,18 +217,31 @@ class Reconstruction:
             matting=options.matting,
             max_frames=options.max_frames,
             fps=options.fps,
+            shot=options.shot,
+            rate=self._base_rate(),
             on_frame=lambda done: self._progress("prepare", done, total),
         )
         self._found["video"] = prepared.report
+        self._motion = prepared.motion if options.keep_path else None
         self._warn_of_frames_left_out(prepared)
         self._progress("prepare", prepared.num_frames, prepared.num_frames)
         return prepared
 
+    def _base_rate(self) -> float | None:
+        """Frames per second to be reconstructed for --output-fps; None: as the video has them."""
+        wanted = self._options.output_fps
+        if wanted is None:
+            return None
+        interpolates = self._options.interpolate and self._engine.pipeline.interpolation is not None
+        return wanted / RATE if interpolates else wanted
+
     def _expected_frames(self) -> int:
         """Frames that the container promises, 0 if it says nothing; for the progress."""
         info = probe_video(self._video)
-        step = thinning_step(self._options.fps or info.fps)
-        expected = -(-(info.num_frames or 0) // step)
+        source_fps = self._options.fps or info.fps
+        step = thinning_step(source_fps)
+        rate = self._base_rate() or source_fps / step
+        expected = math.ceil((info.num_frames or 0) * rate / source_fps)
         limit = self._options.max_frames
         return expected if limit is None else min(expected, limit)
 
@@ -233,7 +251,7 @@ class Reconstruction:
         if limit is None or prepared.num_frames < limit:
             return
         declared = probe_video(self._video).num_frames or 0
-        total = -(-declared // prepared.report.get("every_nth_frame", 1))
+        total = math.ceil(declared / prepared.report["every_nth_frame"])
         if total > prepared.num_frames:
             logger.warning(
                 "%s: only the first %d of about %d frames are used; --max-frames %d takes all",
@@ -291,6 +309,8 @@ class Reconstruction:
         gaussians = piece.gaussians.to("cpu")
         with self._timed("write"):
             start = writer.frames_written
+            if self._motion is not None:
+                gaussians = along(gaussians, self._motion, start, writer.num_frames)
             writer.append(gaussians)
             if start == 0:
                 # As PLY a frame is as large again at most.
@@ -348,7 +368,7 @@ class Reconstruction:
             page = write_player(
                 self._folder / PAGE_NAME,
                 self._folder / SEQUENCE_NAME,
-                title=self._video.stem,
+                title=stem(self._video),
                 input_video=video,
             )
             self._progress("page", 1, 1)

@@ -388,17 +388,29 @@ def _form_of(
     width = picture.width
     if pixel_aspect and 0.2 < pixel_aspect < 5:
         width = max(1, round(width * pixel_aspect))
-    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
     return _FrameForm(
         width=width,
         height=picture.height,
         has_alpha=any(component.is_alpha for component in picture.format.components),
-        display_matrix=None if matrix is None else np.frombuffer(bytes(matrix), np.int32),
+        display_matrix=_display_matrix(picture),
         conversion=ColourConversion.needed(
             _stated(picture.color_primaries, codec.color_primaries),
             _stated(picture.color_trc, codec.color_trc),
         ),
     )
+
+
+def _display_matrix(picture: av.VideoFrame) -> NDArray[np.int32] | None:
+    """[9] in FFmpeg's form, or None."""
+    try:
+        matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:  # a kind of side data that PyAV has no name for, as EXIF is in FFmpeg 8
+        if not picture.rotation:
+            return None
+        turn = np.deg2rad(picture.rotation)  # counterclockwise
+        cosine, sine = round(65536 * np.cos(turn)), round(65536 * np.sin(turn))
+        return np.array([cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30], np.int32)
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
 
 
 def _stated(by_picture: int, by_container: int) -> int:

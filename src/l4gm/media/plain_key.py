@@ -59,7 +59,7 @@ class PlainKey:
     SPECK_SHARE = 4e-4  # of the picture: a smaller region apart from the object is noise ...
     STRONG_SPECK_SHARE = 3e-5  # ... unless it stands out clearly
 
-    SHADOW_STEP = 2.5  # levels from pixel to pixel: less is no edge
+    SHADOW_STEP = 5.0  # levels from pixel to pixel: less is no edge
     DARKEST_SHADOW = 0.35  # of the background's brightness
     SHADOW_TINT = 0.06  # by which its hue may differ
 

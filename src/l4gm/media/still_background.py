@@ -32,6 +32,7 @@ _REACH_PX = 7  # from how far the object's colour behind an edge pixel is taken
 _SMOOTHING_ROUNDS = 8
 _COUPLING = 1.2  # how much a pixel's neighbours count against its own evidence
 _CERTAIN = 4.0  # evidence of a pixel that leaves no doubt
+_RESTING = 0.5  # of a pixel that shows what was taken for resting object
 
 _ROUNDS = 2  # of finding the object and then the plate without it
 _SELDOM = 0.1  # background seen in a smaller share of the frames may be a mistake
@@ -195,7 +196,8 @@ class StillBackground:
         by_color = _look_up(self.evidence, image).clamp(-_CERTAIN, _CERTAIN)
         by_plate = (3 * (differs - 1)).clamp(-_CERTAIN, _CERTAIN)
         on_background = by_plate + 0.25 * by_color
-        on_object = torch.where(differs > 1, by_color, torch.tensor(_CERTAIN))
+        # What never left its place is object, unless its colours are those of the background.
+        on_object = by_color + torch.where(differs > 1, 0.0, _RESTING)
         own = torch.where(self.plate_is_object > 0, on_object, on_background)
         return _clean(_smoothed(own) > 0)
 

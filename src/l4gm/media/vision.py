@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,13 @@ def is_available() -> bool:
     return importlib.util.find_spec("cv2") is not None
 
 
+def _opencv() -> Any:
+    """The package, whose stubs lack much of it."""
+    import cv2
+
+    return cv2
+
+
 def register(image: Image, reference: Image) -> Affine | None:
     """How a frame lies over another one, by shift, turn and scale; None if they show too little in
     common. Most of what they show stands still.
@@ -41,7 +49,7 @@ def register(image: Image, reference: Image) -> Affine | None:
     Args:
         image, reference: [H, W, 3].
     """
-    import cv2
+    cv2 = _opencv()
 
     detector = cv2.ORB_create(_FEATURES, fastThreshold=8)
     found = [detector.detectAndCompute(_gray(each), None) for each in (image, reference)]
@@ -62,7 +70,7 @@ def register(image: Image, reference: Image) -> Affine | None:
 
 def laid_over(image: NDArray[np.generic], matrix: Affine, size: tuple[int, int]) -> NDArray:  # type: ignore[type-arg]
     """An image [H, W] or [H, W, C] moved into one of (height, width), 0 beside it."""
-    import cv2
+    cv2 = _opencv()
 
     moved: NDArray = cv2.warpAffine(np.ascontiguousarray(image), matrix, (size[1], size[0]))  # type: ignore[type-arg]
     return moved
@@ -73,7 +81,7 @@ def taken_from(
 ) -> NDArray[np.float32]:
     """The part [height, width, C] of an image [H, W, C] that `matrix` maps a frame onto; its edge
     goes on beyond it."""
-    import cv2
+    cv2 = _opencv()
 
     part = cv2.warpAffine(
         np.ascontiguousarray(image),
@@ -117,7 +125,7 @@ def _cut_out(
     near: NDArray[np.bool_],
     salient: NDArray[np.float32] | None,
 ) -> NDArray[np.bool_]:
-    import cv2
+    cv2 = _opencv()
 
     bleed = max(3, round(_BLEED * max(image.shape[:2]))) * 2 + 1
     near = cv2.dilate(near.astype(np.uint8), np.ones((9, 9))) > 0
@@ -147,7 +155,7 @@ def _motion(
     """Pixels [H, W] by which each frame's places move against the background to the frames before
     and after: the lesser and the greater of both. Beside a moving thing flow is wrong on one side
     for each, so that the lesser one fits it more closely."""
-    import cv2
+    cv2 = _opencv()
 
     grays = [_gray(frame) for frame in frames]
     flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -165,7 +173,7 @@ def _motion(
 
 def _residual(flow: NDArray[np.float32]) -> NDArray[np.float32]:
     """[H, W] what is left of a flow [H, W, 2] without the motion of the camera."""
-    import cv2
+    cv2 = _opencv()
 
     height, width = flow.shape[:2]
     half = _FLOW_GRID_PX // 2
@@ -187,7 +195,7 @@ def _residual(flow: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _gray(image: Image) -> Image:
-    import cv2
+    cv2 = _opencv()
 
     gray: Image = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
     return gray

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media.images import is_image, read_image
+from l4gm.media.matting import choose_matting
 from l4gm.media.resample import Crop, crop_and_resize
 from l4gm.media.sequences import image_files
 from l4gm.multiview.protocol import VIEW_AZIMUTHS_DEGREES, VIEW_SIZE_PX
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _NUM_VIEWS = len(VIEW_AZIMUTHS_DEGREES)
 _SMALLEST_PX = 16
+_NEAR_WHITE = 0.92
 _FORM = (
     "expected pictures named by azimuth (0.png, 90.png, 180.png, 270.png; some may be missing), "
     "or exactly four in the order of their names"
@@ -30,10 +32,11 @@ def read_given_views(folder: str | os.PathLike[str]) -> tuple[Tensor, Tensor]:
     """Read the views of the first frame from a folder.
 
     The pictures are square, of one size, the object centred and as large as in the video, on
-    transparent or white. Where the last number in each name is 0, 90, 180 or 270 (as in `90.png`,
-    `view_090.png`; -90 is 270), it says the azimuth, and views may be missing. Otherwise four
-    pictures are needed, and their names, numbers compared as numbers, say the order 0, 90, 180,
-    270. Files that are no pictures by their suffix, and hidden ones, are left alone.
+    transparent or white; another background is removed as a video's is, or refused. Where the last
+    number in each name is 0, 90, 180 or 270 (as in `90.png`, `view_090.png`; -90 is 270), it says
+    the azimuth, and views may be missing. Otherwise four pictures are needed, and their names,
+    numbers compared as numbers, say the order 0, 90, 180, 270. Files that are no pictures by their
+    suffix, and hidden ones, are left alone.
 
     Args:
         folder: where the pictures lie.
@@ -110,15 +113,40 @@ def _read(path: Path) -> Tensor:
     """[4, S, S] float32 in [0, 1], colour times alpha, and alpha."""
     if not is_image(path):
         raise InputError(f"{path}: not a picture that can be read; save it again as PNG")
-    picture = next(read_image(path)).permute(2, 0, 1).float() / 255
+    frame = next(read_image(path))
+    picture = frame.permute(2, 0, 1).float() / 255
     height, width = picture.shape[1:]
     if width != height or width < _SMALLEST_PX:
         raise InputError(
             f"{path}: a view of {width} x {height} px; expected a square of at least "
             f"{_SMALLEST_PX} px"
         )
-    alpha = picture[3:] if len(picture) == 4 else torch.ones(1, height, width)
-    return torch.cat([picture[:3] * alpha, alpha])
+    if len(picture) == 3 or bool((picture[3] == 1).all()):
+        if not _is_on_white(picture[:3]):
+            return _cut_out(path, frame[..., :3])
+        return torch.cat([picture[:3], torch.ones(1, height, width)])
+    return torch.cat([picture[:3] * picture[3:], picture[3:]])
+
+
+def _is_on_white(picture: Tensor) -> bool:
+    """Whether most of the border of [3, S, S] is near white."""
+    edge = torch.cat([picture[:, 0], picture[:, -1], picture[:, :, 0], picture[:, :, -1]], 1)
+    return float((edge.amin(0) > _NEAR_WHITE).float().mean()) > 0.5
+
+
+def _cut_out(path: Path, frame: Tensor) -> Tensor:
+    """[4, S, S] premultiplied colour and alpha, of a view [S, S, 3] on another background."""
+    try:
+        matte = choose_matting([frame], str(path)).method.matte(frame, whole=frame)
+    except InputError as error:
+        raise InputError(
+            f"{path}: the view is neither transparent nor on white, and its background cannot be "
+            "removed; save it with an alpha channel"
+        ) from error
+    if not bool(matte.alpha.any()):  # of one colour all over: taken as it is
+        return torch.cat([frame.permute(2, 0, 1).float() / 255, torch.ones(1, *frame.shape[:2])])
+    logger.info("%s: its background is removed", path)
+    return torch.cat([matte.color, matte.alpha])
 
 
 def _straight(picture: Tensor) -> Tensor:

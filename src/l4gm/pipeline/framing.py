@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l4gm.errors import InputError
+from l4gm.gaussians.types import Gaussians
 from l4gm.media.resample import Crop
 from l4gm.pipeline.survey import Box, Survey
 
@@ -101,6 +102,23 @@ def choose_framing(
     side = longer / object_share
     crop = Crop(center_x - side / 2, center_y - side / 2, side)
     return Framing((crop,), "object centred and scaled")
+
+
+def along(gaussians: Gaussians, motion: Tensor, start: int, total: int) -> Gaussians:
+    """Frames of a result [n, N], moved as the object was followed.
+
+    Args:
+        gaussians: frames from `start` on, of `total` ones.
+        motion: [T, 2] of `Framing.motion`; the result's frames lie evenly over these.
+    """
+    places = (
+        torch.arange(start, start + len(gaussians.means)) * (len(motion) - 1) / max(total - 1, 1)
+    )
+    before = places.floor().long().clamp(max=len(motion) - 1)
+    after = (before + 1).clamp(max=len(motion) - 1)
+    path = torch.lerp(motion[before], motion[after], (places - before)[:, None])
+    offset = torch.nn.functional.pad(path, (0, 1)).to(gaussians.means)
+    return replace(gaussians, means=gaussians.means + offset[:, None])
 
 
 def _largest(boxes: list[Box | None]) -> int:
