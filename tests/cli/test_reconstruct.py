@@ -68,11 +68,11 @@ def test_all_forms_hold_the_same_object(result: Path) -> None:
 
 
 def test_frames_as_ply_are_asked_for(
-    run: Callable, tmp_path: Path, video: Path, model_folder: Path
+    run: Callable, tmp_path: Path, video: Path, video_model: Path
 ) -> None:
     """In a folder that holds nothing else, and of what is visible."""
     out = tmp_path / "out"
-    outcome = run("reconstruct", video, "-o", out, "--model", model_folder, *SMALL, "--ply")
+    outcome = run("reconstruct", video, "-o", out, "--model", video_model, *SMALL, "--ply")
     assert outcome.code == 0
     assert re.search(r"sequence\.safetensors [\d.]+ MB.* ply [\d.]+ [kM]B\)", outcome.out)
     assert files_in(out / "ply") == [f"frame_{index:04d}.ply" for index in range(9)]
