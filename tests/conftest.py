@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,3 +32,38 @@ def parity_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings of the released code in {folder} (set L4GM_PARITY)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The folder of tools/node.sh: programs of others; tests skip where it or Node is missing."""
+    root = Path(__file__).resolve().parents[1]
+    folder = root / ".node" / "node_modules"
+    if shutil.which("node") is None:
+        pytest.skip("no Node.js here")
+    if not (folder / "@playcanvas").is_dir():
+        pytest.skip(f"no {folder.relative_to(root)} (tools/node.sh makes it, with npm)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gltf_report(node_modules: Path) -> Callable[[Path], dict[str, Any]]:
+    """What the Khronos validator says of a .glb file."""
+
+    def report(path: Path) -> dict[str, Any]:
+        script = (
+            "const bytes = require('fs').readFileSync(process.argv[1]);"
+            "require('gltf-validator').validateBytes(new Uint8Array(bytes))"
+            ".then(report => console.log(JSON.stringify(report)))"
+        )
+        done = subprocess.run(
+            ["node", "-e", script, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, "NODE_PATH": str(node_modules)},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return report

@@ -24,7 +24,7 @@ LAYERS = (
     {"geometry", "media", "plain"},
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
-    {"pipeline", "evaluation", "train", "datagen", "viewer"},
+    {"pipeline", "evaluation", "train", "datagen", "viewer", "meshes"},
     {"files", "bench", "ablation"},
     {"cli"},
 )
@@ -44,7 +44,8 @@ HEAVY = {
     "fsspec": {"l4gm.data.storage"},
     "cv2": {"l4gm.datagen.motion"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
-    "pxr": {"l4gm.gaussians.usd"},
+    "pxr": {"l4gm.gaussians.usd", "l4gm.meshes.usd"},
+    "zstandard": {"l4gm.gaussians.spz"},
     "gradio": {"l4gm.cli.app_page"},
     "rembg": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
