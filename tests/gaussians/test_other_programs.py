@@ -76,7 +76,13 @@ def one(clip: GaussianSequence) -> Gaussians:
 
 
 @pytest.mark.parametrize(("kind", "layout"), READ_BY_OTHERS)
-def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str, layout: str | None) -> None:
+def test_others_read_ours(
+    tmp_path: Path,
+    one: Gaussians,
+    splat_transform: Callable[..., None],
+    kind: str,
+    layout: str | None,
+) -> None:
     """The same numbers as we read from it ourselves, and the same pictures as before."""
     source = tmp_path / f"ours{STILL_FORMATS[kind].suffix}"
     STILL_FORMATS[kind].writer(layout)(source, one)
