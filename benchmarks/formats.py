@@ -8,9 +8,11 @@ Each format writes the clip, reads it back, and both are rendered: 4 cameras aro
 frames, 512 px, on white. Formats of one set write a folder of frames. Times are processor seconds
 and wall-clock seconds of this process. Writes formats.json and formats.md to benchmarks/results.
 
-The made-up clip: balls that move and breathe, seen pixel by pixel from four sides, as the network
-makes it, every number of every Gaussian with a grain that stays and noise that changes every
-frame; a third of the Gaussians is visible. Real reconstructions have less noise, and are smaller.
+The made-up clip: balls that move and breathe, seen pixel by pixel from four sides, as the paper's
+network makes it, every number of every Gaussian with a grain that stays and noise that changes
+every frame; a third of the Gaussians is visible. Real reconstructions have less noise, and are
+smaller. The surface clip: opaque splats on a torus that turns and swells, every frame with new
+ones in random order, as a network makes it that lays splats on a surface.
 """
 
 from __future__ import annotations
@@ -35,12 +37,16 @@ from l4gm.evaluation.metrics import psnr
 from l4gm.files import load, save
 from l4gm.gaussians.still_formats import STILL_FORMATS
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.gaussians.visible import visible
 from l4gm.geometry.cameras import orbit_cameras
+from l4gm.meshes.export import MeshSource, export_meshes
 from l4gm.splat.render import render
 
 SEQUENCE_FILES = {"usd": "clip.usdc", "safetensors": "clip.safetensors", "l4gm": "clip.l4gm"}
 PAGE = "html"
-FORMATS = (*STILL_FORMATS, *SEQUENCE_FILES, PAGE)
+MESH = "glb-mesh"
+NOT_READ = (PAGE, MESH)
+FORMATS = (*STILL_FORMATS, *SEQUENCE_FILES, *NOT_READ)
 AZIMUTHS = (0, 45, 135, 250)
 PICTURE_PX = 512
 
@@ -103,6 +109,35 @@ def made_up_clip(num_frames: int, side: int = 128) -> GaussianSequence:
     return GaussianSequence(Gaussians.stack(sets), 24.0)
 
 
+def surface_clip(num_frames: int, count: int = 65_536) -> GaussianSequence:
+    """[num_frames, count], the surface clip of the module's text."""
+    generator = torch.Generator().manual_seed(0)
+    sets = []
+    for frame in range(num_frames):
+        turn = 2 * math.pi * frame / 24
+        u, v = 2 * math.pi * torch.rand(2, count, generator=generator)
+        tube = 0.18 + 0.04 * math.sin(turn)
+        ring = 0.32 + tube * v.cos()
+        points = torch.stack([ring * u.cos(), ring * u.sin(), tube * v.sin()], -1)
+        normals = torch.stack([v.cos() * u.cos(), v.cos() * u.sin(), v.sin()], -1)
+        cos, sin = math.cos(turn), math.sin(turn)
+        rotation = torch.tensor([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+        x, y, z = (normals @ rotation.T).unbind(-1)
+        quats = torch.stack([1 + z + 1e-4, -y, x, torch.zeros_like(x)], -1)
+        size = math.sqrt(0.32 * tube * 4 * math.pi**2 / count)
+        colors = 0.5 + 0.4 * torch.sin(torch.stack([5 * u, 3 * v, u + v], -1))
+        sets.append(
+            Gaussians(
+                means=points @ rotation.T,
+                quats=torch.nn.functional.normalize(quats, dim=-1),
+                scales=torch.tensor([size, size, size / 8]).repeat(count, 1),
+                opacities=torch.full((count,), 0.97),
+                colors=colors,
+            )
+        )
+    return GaussianSequence(Gaussians.stack(sets), 24.0)
+
+
 def _first_hit(origins: Tensor, rays: Tensor, phase: float) -> Tensor:
     """Distance along the rays to the nearest of the moving balls; infinite where there is none."""
     balls = (
@@ -142,15 +177,24 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def measure(name: str, kind: str, clip: GaussianSequence, exact: Tensor, folder: Path) -> Row:
     """Write, read, render, compare."""
-    ply_bytes = clip.gaussians.opacities.numel() * 14 * 4
-    path = folder / (
-        SEQUENCE_FILES.get(kind) or ("clip.html" if kind == PAGE else f"frames_{kind}")
-    )
+    ply_bytes = int(visible(clip.gaussians).sum()) * 14 * 4
+    names = {**SEQUENCE_FILES, PAGE: "clip.html", MESH: "clip.glb"}
+    path = folder / names.get(kind, f"frames_{kind}")
     still = kind if kind in STILL_FORMATS else "ply"
-    _, wall, processor = timed(lambda: save(clip, path, frame_format=still))
+
+    def write() -> None:
+        if kind == MESH:
+            source = MeshSource(
+                num_frames=len(clip), fps=clip.fps, frame=clip.gaussians.__getitem__
+            )
+            export_meshes(path, MESH, source)
+        else:
+            save(clip, path, frame_format=still)
+
+    _, wall, processor = timed(write)
     megabytes = size_of(path) / 1e6
     read = mean = least = None
-    if kind != PAGE:
+    if kind not in NOT_READ:
         back, read, _ = timed(lambda: load(path))
         decibels = psnr(pictures(back), exact)
         mean, least = float(decibels.mean()), float(decibels.min())
@@ -203,12 +247,15 @@ def main() -> None:
     print(HEAD)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        for asset in [None, *options.assets]:
-            clip = made_up_clip(options.frames) if asset is None else load(asset)
-            assert isinstance(clip, GaussianSequence), f"{asset} is not a sequence"
-            name = f"made up, {len(clip)} x {clip.gaussians.num_gaussians:,}"
-            if asset is not None:
-                name = f"{asset.name}, {len(clip)} x {clip.gaussians.num_gaussians:,}"
+        made: dict[str, Callable[[int], GaussianSequence]] = {
+            "made up": made_up_clip,
+            "surface": surface_clip,
+        }
+        for source in [*made, *options.assets]:
+            clip = made[source](options.frames) if source in made else load(source)
+            assert isinstance(clip, GaussianSequence), f"{source} is not a sequence"
+            size = f"{len(clip)} x {clip.gaussians.num_gaussians:,}"
+            name = f"{source if source in made else source.name}, {size}"
             exact = pictures(clip)
             rows += [measure(name, kind, clip, exact, Path(folder)) for kind in options.only]
     machine = {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
-import sys
-from collections.abc import Iterator
+import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -42,39 +44,61 @@ def needs_bundled() -> None:
         pytest.skip(f"no bundled weights in {path}")
 
 
-@pytest.fixture(scope="module")
-def video_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A model folder for this process, of a tiny random network that works from a video alone.
+@pytest.fixture(scope="session")
+def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of a tiny random network of the bundled kind, for tests to which it does not
+    matter what comes out."""
+    from l4gm.solid.config import SolidConfig
+    from l4gm.solid.model import SolidModel
 
-    For tests to which it does not matter what comes out: an `L4GM`, shown grey where a view is
-    missing, in the place of the network whose weights the folder seems to hold.
-    """
-    from l4gm.model.l4gm import L4GM
-    from l4gm.model.weights import load_model, save_weights
-    from l4gm.train.presets import debug_preset
-
-    class GreyWhereMissing(torch.nn.Module):
-        works_from_video_alone = keeps_views = True
-
-        def __init__(self, network: L4GM) -> None:
-            super().__init__()
-            self.network = network
-
-        @classmethod
-        def load(cls, path: Path, device: str | torch.device) -> GreyWhereMissing:
-            return cls(load_model(path, device=device))
-
-        def forward(self, images, cameras, present=None, *, alpha=None, first=None):
-            if present is not None:
-                images = torch.where(present[:, None, :, None, None, None], images, 0.5)
-            return self.network(images, cameras)
-
-    folder = tmp_path_factory.mktemp("video_model")
     torch.manual_seed(0)
-    path = folder / "solid.safetensors"
-    metadata = {"network": "solid", "chunk_frames": "4"}
-    save_weights(L4GM(debug_preset().model), path, metadata=metadata)
-    stand_in = SimpleNamespace(SolidModel=GreyWhereMissing)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "l4gm.solid.model", stand_in)
-        yield folder
+    config = SolidConfig(
+        image_size=64,
+        side_size=32,
+        depth_cells=16,
+        token_channels=16,
+        heads=2,
+        blocks=1,
+        channels=(16, 16, 8),
+        lifted_channels=4,
+        lifted_cells=8,
+        num_gaussians=1024,
+    )
+    folder = tmp_path_factory.mktemp("video_model")
+    SolidModel(config).save(folder / "solid.safetensors", {"chunk_frames": "4"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def node_modules() -> Path:
+    """The folder of tools/node.sh: programs of others; tests skip where it or Node is missing."""
+    root = Path(__file__).resolve().parents[1]
+    folder = root / ".node" / "node_modules"
+    if shutil.which("node") is None:
+        pytest.skip("no Node.js here")
+    if not (folder / "@playcanvas").is_dir():
+        pytest.skip(f"no {folder.relative_to(root)} (tools/node.sh makes it, with npm)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gltf_report(node_modules: Path) -> Callable[[Path], dict[str, Any]]:
+    """What the Khronos validator says of a .glb file."""
+
+    def report(path: Path) -> dict[str, Any]:
+        script = (
+            "const bytes = require('fs').readFileSync(process.argv[1]);"
+            "require('gltf-validator').validateBytes(new Uint8Array(bytes))"
+            ".then(report => console.log(JSON.stringify(report)))"
+        )
+        done = subprocess.run(
+            ["node", "-e", script, str(path)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, "NODE_PATH": str(node_modules)},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return report

@@ -25,7 +25,7 @@ LAYERS = (
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
     {"solid"},
-    {"pipeline", "evaluation", "train", "datagen", "viewer"},
+    {"pipeline", "evaluation", "train", "datagen", "viewer", "meshes"},
     {"files", "bench", "ablation"},
     {"cli"},
 )
@@ -48,7 +48,8 @@ HEAVY = {
     "fsspec": {"l4gm.data.storage"},
     "cv2": {"l4gm.media.flow", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
-    "pxr": {"l4gm.gaussians.usd"},
+    "pxr": {"l4gm.gaussians.usd", "l4gm.meshes.usd"},
+    "zstandard": {"l4gm.gaussians.spz"},
     "gradio": {"l4gm.cli.app_page"},
     "onnxruntime": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},

@@ -5,10 +5,8 @@ PlayCanvas's splat-transform and the Khronos glTF validator, which tools/node.sh
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +33,20 @@ WRITTEN_BY_OTHERS = (
 )
 
 
-def node_modules() -> Path:
-    """The folder of tools/node.sh; the test skips where it or Node is missing."""
-    root = Path(__file__).resolve().parents[2]
-    folder = root / ".node" / "node_modules"
-    if shutil.which("node") is None:
-        pytest.skip("no Node.js here")
-    if not (folder / "@playcanvas").is_dir():
-        pytest.skip(f"no {folder.relative_to(root)} (tools/node.sh makes it, with npm)")
-    return folder
+@pytest.fixture
+def splat_transform(node_modules: Path) -> Callable[..., None]:
+    """(source, target, *options): convert a file with PlayCanvas's program."""
+    program = node_modules / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
 
+    def convert(source: Path, target: Path, *options: str) -> None:
+        given = ["--quiet", "--overwrite", "--gpu", "cpu", source, target, *options]
+        done = subprocess.run(
+            ["node", program, *given], capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert target.is_file()
 
-def splat_transform(source: Path, target: Path, *options: str) -> None:
-    program = node_modules() / "@playcanvas" / "splat-transform" / "bin" / "cli.mjs"
-    command = ["node", program, "--quiet", "--overwrite", "--gpu", "cpu", source, target, *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert target.is_file()
+    return convert
 
 
 def in_order_of(gaussians: Gaussians, model: Gaussians) -> Gaussians:
@@ -81,7 +76,13 @@ def one(clip: GaussianSequence) -> Gaussians:
 
 
 @pytest.mark.parametrize(("kind", "layout"), READ_BY_OTHERS)
-def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str, layout: str | None) -> None:
+def test_others_read_ours(
+    tmp_path: Path,
+    one: Gaussians,
+    splat_transform: Callable[..., None],
+    kind: str,
+    layout: str | None,
+) -> None:
     """The same numbers as we read from it ourselves, and the same pictures as before."""
     source = tmp_path / f"ours{STILL_FORMATS[kind].suffix}"
     STILL_FORMATS[kind].writer(layout)(source, one)
@@ -102,7 +103,11 @@ def test_others_read_ours(tmp_path: Path, one: Gaussians, kind: str, layout: str
 
 @pytest.mark.parametrize(("kind", "options"), WRITTEN_BY_OTHERS)
 def test_we_read_theirs(
-    tmp_path: Path, one: Gaussians, kind: str, options: tuple[str, ...]
+    tmp_path: Path,
+    one: Gaussians,
+    splat_transform: Callable[..., None],
+    kind: str,
+    options: tuple[str, ...],
 ) -> None:
     """From the same PLY; they sort the Gaussians."""
     one = one.map(lambda tensor: tensor[:256])  # one view of four, whose places are apart
@@ -128,7 +133,9 @@ def test_we_read_theirs(
 
 
 @pytest.mark.parametrize("version", ["3", "4"])
-def test_spz_of_others_is_read_with_harmonics(tmp_path: Path, version: str) -> None:
+def test_spz_of_others_is_read_with_harmonics(
+    tmp_path: Path, splat_transform: Callable[..., None], version: str
+) -> None:
     """A PLY with harmonics of degree 2, through their SPZ."""
     script = tmp_path / "scene.mjs"
     script.write_text(_GENERATOR)
@@ -158,25 +165,9 @@ export { Generator };
 """
 
 
-def gltf_report(path: Path) -> dict[str, Any]:
-    """What the Khronos validator says."""
-    script = (
-        "const fs = require('fs');"
-        "require('gltf-validator').validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])))"
-        ".then(report => console.log(JSON.stringify(report)))"
-    )
-    done = subprocess.run(
-        ["node", "-e", script, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env={**os.environ, "NODE_PATH": str(node_modules())},
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def test_the_gltf_validator_finds_no_mistake(tmp_path: Path, one: Gaussians) -> None:
+def test_the_gltf_validator_finds_no_mistake(
+    tmp_path: Path, one: Gaussians, gltf_report: Callable[[Path], dict[str, Any]]
+) -> None:
     write_glb(tmp_path / "a.glb", one)
     report = gltf_report(tmp_path / "a.glb")
     assert report["info"]["version"] == "2.0"
@@ -195,7 +186,9 @@ def test_the_gltf_validator_finds_no_mistake(tmp_path: Path, one: Gaussians) -> 
     assert serious == {("MESH_PRIMITIVE_INVALID_ATTRIBUTE", pointer) for pointer in unknown}
 
 
-def test_the_gltf_validator_can_fail(tmp_path: Path, one: Gaussians) -> None:
+def test_the_gltf_validator_can_fail(
+    tmp_path: Path, one: Gaussians, gltf_report: Callable[[Path], dict[str, Any]]
+) -> None:
     """A picture of the harness: a file whose bounds are wrong is found out."""
     write_glb(tmp_path / "a.glb", one)
     content = (tmp_path / "a.glb").read_bytes()

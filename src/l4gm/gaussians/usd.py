@@ -65,17 +65,9 @@ def write_usd(
         ValueError: values that are not finite.
         InputError: usd-core is not installed, another up axis, or the file cannot be made there.
     """
-    _need_usd(path)
-    from pxr import Sdf, Usd, UsdGeom, UsdVol, Vt
+    stage = new_stage(path, sequence.fps, up)
+    from pxr import UsdVol, Vt
 
-    if up not in ("y", "z"):
-        raise InputError(f"{path}: USD knows the up axes y and z, not {up}")
-    stage = Usd.Stage.CreateInMemory()
-    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y if up == "y" else UsdGeom.Tokens.z)
-    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
-    stage.SetTimeCodesPerSecond(sequence.fps)
-    stage.SetFramesPerSecond(sequence.fps)
-    stage.SetStartTimeCode(0)
     stage.SetEndTimeCode(len(sequence) - 1)
     splats = UsdVol.ParticleField3DGaussianSplat.Define(stage, _PRIM)
     prim = splats.GetPrim()
@@ -100,6 +92,37 @@ def write_usd(
         }
         for name, values in columns.items():
             prim.GetAttribute(name).Set(values, index)
+    export_stage(stage, path)
+
+
+def new_stage(path: str | os.PathLike[str], fps: float, up: Up) -> Any:
+    """An empty stage in memory that starts at time code 0, a frame at each.
+
+    Raises:
+        InputError: usd-core is not installed, or another up axis than y and z.
+    """
+    _need_usd(path)
+    from pxr import Usd, UsdGeom
+
+    if up not in ("y", "z"):
+        raise InputError(f"{path}: USD knows the up axes y and z, not {up}")
+    stage = Usd.Stage.CreateInMemory()
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y if up == "y" else UsdGeom.Tokens.z)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    stage.SetTimeCodesPerSecond(fps)
+    stage.SetFramesPerSecond(fps)
+    stage.SetStartTimeCode(0)
+    return stage
+
+
+def export_stage(stage: Any, path: str | os.PathLike[str]) -> None:
+    """Write a stage, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be made there.
+    """
+    from pxr import Sdf
+
     with atomic_file(path) as partial:
         # An anonymous copy of that name's format; only Export writes to disk.
         layer = Sdf.Layer.CreateAnonymous(partial.name)

@@ -25,11 +25,12 @@ from l4gm.splat.kernels.workers import available_threads, run_workers
 from l4gm.splat.render import render
 
 MAX_TRIANGLES = 20_000
+MIN_TRIANGLES = 500  # as many the coarsest grid may take
 
 _VIEWS = 32
 _PIXELS = 256
 _MOST_STEPS = 128  # grid steps along the object's longest side
-_LEAST_STEPS = 12
+_LEAST_STEPS = 4
 _REACH_STEPS = 3.0  # distances to the surface are kept up to so many grid steps
 _PADDING = 4  # grid points around the object
 _LEAST_PART = 0.01  # of the largest part's volume: smaller ones are specks
@@ -80,9 +81,14 @@ class Mesher:
     Args:
         box: where the object lies in all frames.
         max_triangles: of a frame at most.
+
+    Raises:
+        ValueError: fewer triangles than 500.
     """
 
     def __init__(self, box: Box, max_triangles: int = MAX_TRIANGLES) -> None:
+        if max_triangles < MIN_TRIANGLES:
+            raise ValueError(f"max_triangles must be at least {MIN_TRIANGLES}, got {max_triangles}")
         self.box = box
         self.max_triangles = max_triangles
         self.step = max(box.side, 1e-6) / _MOST_STEPS
