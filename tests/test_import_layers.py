@@ -46,7 +46,7 @@ HEAVY = {
     "plyfile": {"l4gm.gaussians.ply"},
     "pyarrow": {"l4gm.data.manifest", "l4gm.datagen.objaverse"},
     "fsspec": {"l4gm.data.storage"},
-    "cv2": {"l4gm.media.flow", "l4gm.media.vision"},
+    "cv2": {"l4gm.media.distance", "l4gm.media.flow", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd", "l4gm.meshes.usd"},
     "zstandard": {"l4gm.gaussians.spz"},
