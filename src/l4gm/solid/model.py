@@ -23,7 +23,8 @@ from l4gm.model.weights import (
     save_weights,
 )
 from l4gm.solid.config import SolidConfig
-from l4gm.solid.network import SolidInput, SolidNet, VolumeMaps
+from l4gm.solid.lifting import SolidInput
+from l4gm.solid.network import SolidNet, VolumeMaps
 from l4gm.solid.outlines import carve_by_outlines
 from l4gm.solid.surface import Views, surface_gaussians
 from l4gm.solid.volume import Frustum, Volume

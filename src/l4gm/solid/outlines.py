@@ -13,7 +13,7 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
 from l4gm.media.distance import signed_distance
-from l4gm.solid.network import project
+from l4gm.solid.lifting import project
 from l4gm.solid.volume import Frustum
 
 # Cells are kept this far outside an outline, in world units, and this share of their motion more.
