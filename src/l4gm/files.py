@@ -53,7 +53,7 @@ def save(
     - a folder (it exists, or the path has no suffix, or ends in a slash): frame_0000.ply ..., and
       beside the folder its index, cat.json;
     - `cat.safetensors`: the sequence without loss, with fps and cameras;
-    - `cat.l4gm`: the sequence and its fps, 20 to 45 times smaller than PLY files, slightly rounded;
+    - `cat.l4gm`: the sequence and its fps, 8 to 18 times smaller than PLY files, slightly rounded;
     - `cat.usdc`, `.usd`, `.usda`: the sequence as time samples (needs usd-core);
     - `cat.4dgs`: the sequence as key frames and differences (needs fourdgs);
     - `cat.html`: one page that plays it, offline.
