@@ -49,6 +49,7 @@ HEAVY = {
     "cv2": {"l4gm.media.distance", "l4gm.media.flow", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd", "l4gm.meshes.usd"},
+    "fourdgs": {"l4gm.gaussians.fourdgs_file"},
     "zstandard": {"l4gm.gaussians.spz"},
     "gradio": {"l4gm.cli.app_page"},
     "onnxruntime": {"l4gm.media.segmenter"},
