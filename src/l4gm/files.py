@@ -7,6 +7,7 @@ from pathlib import Path
 
 from l4gm.errors import InputError
 from l4gm.gaussians.compact_file import read_compact, write_compact
+from l4gm.gaussians.fourdgs_file import write_4dgs
 from l4gm.gaussians.frame_folder import is_frame_folder, read_frame_folder, write_frame_folder
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
 from l4gm.gaussians.sequence_file import read_sequence, write_sequence
@@ -21,11 +22,15 @@ _ONE_FRAME_FPS = 1.0
 _KNOWN = (
     f"{', '.join(still.suffix for still in STILL_FORMATS.values())} (one set of Gaussians), "
     "a folder (frame_0000.ply ...), .safetensors (lossless), .l4gm (small), "
-    f"{', '.join(USD_SUFFIXES)}, .html (player)"
+    f"{', '.join(USD_SUFFIXES)}, .4dgs, .html (player)"
 )
-_SEQUENCE_KINDS = {".safetensors": "safetensors", ".l4gm": "l4gm", ".html": "html"} | dict.fromkeys(
-    USD_SUFFIXES, "usd"
-)
+_SEQUENCE_KINDS = {
+    ".safetensors": "safetensors",
+    ".l4gm": "l4gm",
+    ".html": "html",
+    ".4dgs": "4dgs",
+} | dict.fromkeys(USD_SUFFIXES, "usd")
+_WITH_AXES = ("usd", "4dgs")
 _Y_UP_KINDS = ("glb", "safetensors", "l4gm", "html")  # by their definition
 
 
@@ -48,8 +53,9 @@ def save(
     - a folder (it exists, or the path has no suffix, or ends in a slash): frame_0000.ply ..., and
       beside the folder its index, cat.json;
     - `cat.safetensors`: the sequence without loss, with fps and cameras;
-    - `cat.l4gm`: the sequence and its fps, 20 to 45 times smaller than PLY files, slightly rounded;
+    - `cat.l4gm`: the sequence and its fps, 8 to 18 times smaller than PLY files, slightly rounded;
     - `cat.usdc`, `.usd`, `.usda`: the sequence as time samples (needs usd-core);
+    - `cat.4dgs`: the sequence as key frames and differences (needs fourdgs);
     - `cat.html`: one page that plays it, offline.
 
     One set is taken as a sequence of one frame where the format is one for sequences.
@@ -94,6 +100,8 @@ def save(
         write_sequence(path, sequence)
     elif kind == "l4gm":
         write_compact(path, sequence)
+    elif kind == "4dgs":
+        write_4dgs(path, sequence, up=up, scale=scale)
     elif kind == "usd":
         write_usd(path, sequence, up=up, scale=scale, prune=prune)
     else:
@@ -113,7 +121,7 @@ def load(
     that.
 
     Args:
-        path: a file of any kind that `save` writes but a page, or a folder.
+        path: a file of any kind that `save` writes but .4dgs and pages, or a folder.
         fps: frames per second of a folder from another program, which has no index.
         up, scale: the up axis and the units in one of ours, of files that do not say: single ones
             and folders without index. "y" and 1 when left out.
@@ -143,6 +151,8 @@ def load(
         return read_compact(path)
     if kind == "usd":
         return read_usd(path)
+    if kind == "4dgs":
+        raise InputError(f"{path}: .4dgs is written, not read; load what it was made of")
     if kind == "html":
         raise InputError(f"{path}: a page is for looking; load the .safetensors or .ply it was of")
     raise InputError(f"{path}: a file without suffix; known are {_KNOWN}")
@@ -162,7 +172,7 @@ def _kind(path: str | os.PathLike[str]) -> str:
 def _check_axes(path: Path, kind: str, up: str, scale: float) -> None:
     if kind in _Y_UP_KINDS and up != "y":
         raise InputError(f"{path}: such files are y up by definition; leave out up {up!r}")
-    if kind in _SEQUENCE_KINDS.values() and kind != "usd" and scale != 1:
+    if kind in _SEQUENCE_KINDS.values() and kind not in _WITH_AXES and scale != 1:
         raise InputError(f"{path}: such files keep the object's own size; leave out the scale")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,15 +55,24 @@ def texture(points: Tensor) -> Tensor:
     return 0.5 + 0.4 * torch.sin(points * points.new_tensor([9.0, 13.0, 11.0]))
 
 
-def volume_of(shape: Shape, frustum: Frustum = FRUSTUM, depth: int = 64, size: int = 64) -> Volume:
+def union(*shapes: Shape) -> Shape:
+    return lambda points: torch.stack([shape(points) for shape in shapes]).amin(0)
+
+
+def ball(centre: tuple[float, float, float], radius: float) -> Shape:
+    return lambda points: (points - points.new_tensor(centre)).norm(dim=-1) - radius
+
+
+def volume_of(shape: Shape, frustum: Frustum = FRUSTUM, gray: bool = False) -> Volume:
     """The volume that a perfect network would predict, T = 1: sure of all that is not near."""
-    distance = shape(frustum.points(depth, size, size))
+    distance = shape(frustum.points(64, 64, 64))
     logits = (-distance / 0.01).clamp(-8, 8)[None]
-    colors = texture(frustum.points(16, size, size)).permute(3, 0, 1, 2)[None]
-    return Volume(logits, colors, torch.zeros(1, 3, 4, 4, 4))
+    colors = texture(frustum.points(16, 32, 32)).permute(3, 0, 1, 2)[None]
+    motion = torch.zeros(1, 3, 4, 4, 4)
+    return Volume(logits, torch.full_like(colors, 0.5) if gray else colors, motion)
 
 
-def trace(shape: Shape, cameras: Cameras, steps: int = 60) -> tuple[Tensor, Tensor]:
+def trace(shape: Shape, cameras: Cameras, steps: int = 40) -> tuple[Tensor, Tensor]:
     """First hits of the pixels' rays: points [V, H, W, 3] and whether there is one [V, H, W]."""
     origins, directions = pixel_rays(cameras)
     travelled = torch.full(origins.shape[:-1], 0.5)
@@ -99,7 +107,3 @@ def surface_points(shape: Shape, count: int = 20000, seed: int = 0) -> Tensor:
     (gradient,) = torch.autograd.grad(distance.sum(), points)
     moved = points - distance[:, None] * torch.nn.functional.normalize(gradient, dim=-1)
     return moved.detach()[:count]
-
-
-def moved(frustum: Frustum, **changes: float) -> Frustum:
-    return replace(frustum, **changes)

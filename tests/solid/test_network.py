@@ -8,7 +8,8 @@ import torch
 from l4gm.geometry.cameras import orbit_cameras
 from l4gm.solid.config import SolidConfig
 from l4gm.solid.encoder import FEATURE_CHANNELS, Encoder, folded_efficientnet
-from l4gm.solid.network import SolidInput, SolidNet, VolumeMaps, project
+from l4gm.solid.lifting import SolidInput, project
+from l4gm.solid.network import SolidNet, VolumeMaps
 from l4gm.solid.volume import Frustum
 
 

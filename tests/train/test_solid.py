@@ -12,7 +12,8 @@ import torch
 from l4gm.data.solid_store import CLIPS_PER_CHUNK, SolidStore, chunk_path, write_chunk
 from l4gm.datagen.solid_clips import CELLS, FRONT_PX, POINTS, RAYS, SIDE_PX, SolidClips, twin_names
 from l4gm.solid.config import SolidConfig
-from l4gm.solid.network import SolidInput, SolidNet, VolumeMaps
+from l4gm.solid.lifting import SolidInput
+from l4gm.solid.network import SolidNet, VolumeMaps
 from l4gm.train.config import Stage, TrainConfig
 from l4gm.train.solid_batches import SolidBatch, solid_batch
 from l4gm.train.solid_loss import network_input, solid_loss

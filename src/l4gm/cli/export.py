@@ -28,7 +28,7 @@ l4gm export scan.ply --input-up -y --format glb -o scan.glb
 
 Format = Literal[
     *("ply", "compressed-ply", "splat", "spz", "sog", "glb", "usd", "safetensors", "l4gm", "html"),
-    *("glb-mesh", "usd-mesh", "obj"),
+    *("4dgs", "glb-mesh", "usd-mesh", "obj"),
 ]
 # What the names of each format's files may end in. Those of one set also take a folder.
 SUFFIXES = {
@@ -42,13 +42,14 @@ SUFFIXES = {
     "safetensors": (".safetensors",),
     "l4gm": (".l4gm",),
     "html": (".html",),
+    "4dgs": (".4dgs",),
     "glb-mesh": (".glb",),
     "usd-mesh": (".usdc", ".usd", ".usda"),
     "obj": (".obj",),
 }
 MESHES = ("glb-mesh", "usd-mesh", "obj")
 LAYOUTS = {"full": "ply", "v4": "spz"}
-FOR_SEQUENCES = ("usd", "safetensors", "l4gm", "html", "glb-mesh", "usd-mesh")
+FOR_SEQUENCES = ("usd", "safetensors", "l4gm", "html", "4dgs", "glb-mesh", "usd-mesh")
 KEEP_INVISIBLE = ("safetensors", "l4gm", "html")
 
 
@@ -62,8 +63,8 @@ class Options(CommonOptions):
     format: Format
     """One set a file, or a folder with a file a frame: ply (what most tools read), compressed-ply,
     splat, spz, sog, glb. One file for all frames: usd (time samples), safetensors (lossless),
-    l4gm (small), html (a page that plays it). Triangles with vertex colours: glb-mesh and usd-mesh
-    (one animated file), obj (a file a frame)."""
+    l4gm (small), html (a page that plays it), 4dgs. Triangles with vertex colours: glb-mesh and
+    usd-mesh (one animated file), obj (a file a frame)."""
     out: Annotated[Path, tyro.conf.arg(aliases=("-o",), metavar="PATH")]
     """File to write; a folder for the frames of an animation in a format of one set."""
     frame: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

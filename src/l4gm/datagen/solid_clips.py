@@ -169,8 +169,8 @@ def _observe(mesh: AnimatedMesh, streams: Sequence[np.random.Generator]) -> Soli
     """Render and carve; None if the front camera sees next to nothing."""
     lighting = Lighting.random(streams[_LIGHT])
     front_camera = orbit_cameras([0.0], size=FRONT_PX)
-    front, front_depth = (values[:, 0] for values in render_mesh(mesh, front_camera, lighting))
-    if (front[..., 3] > 127).mean((1, 2)).min() < 0.004:
+    front, front_depth = render_mesh(mesh, front_camera, lighting)
+    if (front[:, 0, ..., 3] > 127).mean((1, 2)).min() < 0.004:
         return None
     draw = streams[_CAMERAS]
     colored = _cameras(draw, _COLOR_VIEWS, fixed=True)
@@ -181,7 +181,7 @@ def _observe(mesh: AnimatedMesh, streams: Sequence[np.random.Generator]) -> Soli
     depths = trace_mesh(mesh, everyone)[2]
     inside, parts = [], []
     for time in range(mesh.num_frames):
-        mask = front_depth[time].reshape(RAYS, 2, RAYS, 2).any((1, 3))
+        mask = front_depth[time, 0].reshape(RAYS, 2, RAYS, 2).any((1, 3))
         inside.append(
             carve_rays(
                 mask,
@@ -196,7 +196,7 @@ def _observe(mesh: AnimatedMesh, streams: Sequence[np.random.Generator]) -> Soli
         )
         parts.append(_surface_points(surfaces, images, time, streams[_POINTS]))
     points, colors, origins = (np.stack(part) for part in zip(*parts, strict=True))
-    return SolidClip(front, images[0, 1:4], np.stack(inside), points, colors, origins)
+    return SolidClip(front[:, 0], images[0, 1:4], np.stack(inside), points, colors, origins)
 
 
 def _surface_points(

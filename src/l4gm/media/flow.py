@@ -50,16 +50,16 @@ def images_between(first: Tensor, second: Tensor, shares: Sequence[float]) -> Te
         nearer = [first if share < 0.5 else second for share in shares]
         return torch.stack(nearer)
     forth, back = _flows(first, second)
-    results = []
+    results: list[Tensor] = []
     for share in shares:
         # The flow from the moment to each end (Jiang et al. 2018, Super SloMo, equation 4).
         rest = 1 - share
         from_first = _warped(first, share * share * back - rest * share * forth)
         from_second = _warped(second, rest * rest * forth - share * rest * back)
         blended = torch.lerp(from_first, from_second, share)
-        nearer = from_first if share < 0.5 else from_second
+        closer = from_first if share < 0.5 else from_second
         differs = (from_first - from_second).abs().amax(0) > _SAME_COLOR
-        results.append(torch.where(differs, nearer, blended))
+        results.append(torch.where(differs, closer, blended))
     return torch.stack(results)
 
 

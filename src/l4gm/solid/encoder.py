@@ -102,7 +102,7 @@ class Encoder(nn.Module):
         Returns:
             five maps [n, C, S / stride, S / stride].
         """
-        features = []
+        features: list[Tensor] = []
         x = (images - _MEAN) / _DEVIATION
         with torch.no_grad():
             x = F.relu6(self.stem(x))

@@ -23,7 +23,9 @@ from l4gm.model.weights import (
     save_weights,
 )
 from l4gm.solid.config import SolidConfig
-from l4gm.solid.network import SolidInput, SolidNet, VolumeMaps
+from l4gm.solid.lifting import SolidInput
+from l4gm.solid.network import SolidNet, VolumeMaps
+from l4gm.solid.outlines import carve_by_outlines
 from l4gm.solid.surface import Views, surface_gaussians
 from l4gm.solid.volume import Frustum, Volume
 
@@ -136,11 +138,14 @@ class SolidModel(nn.Module):
         sides, cameras = sides[present], rig[1:][present]
         frustum = self._frustum(rig[0])
         maps = self.volumes(front[None], sides[None], cameras, frustum)
-        views = Views(sides, cameras, maps.logits[0, 0]) if len(sides) else None
-        shown = (part[0, skipped:] for part in (maps.logits, maps.colors, maps.motion))
-        return surface_gaussians(
-            Volume(*shown), frustum, front[skipped:], views, self.config.num_gaussians
-        )
+        logits, colors, motion = maps.logits[0], maps.colors[0], maps.motion[0].clone()
+        views = None
+        if len(sides):
+            motion[0] = 0  # of the reference moment itself
+            logits = carve_by_outlines(logits, motion, frustum, sides, cameras)
+            views = Views(sides, cameras, logits[0])
+        volume = Volume(logits[skipped:], colors[skipped:], motion[skipped:])
+        return surface_gaussians(volume, frustum, front[skipped:], views, self.config.num_gaussians)
 
     def volumes(
         self, front: Tensor, sides: Tensor, cameras: Cameras, frustum: Frustum

@@ -77,6 +77,7 @@ def surface_gaussians(
 
     def frame(index: int) -> Gaussians:
         logits, colors, motion, image = (array[index] for array in arrays)
+        motion = np.einsum("wc,wdyx->cdyx", pose[:3, :3].astype(np.float32), motion)
         elements = frame_elements(logits, image, lens, num_gaussians)
         if elements is None:
             return _nothing(num_gaussians, lens, pose)

@@ -128,7 +128,7 @@ def paint(
         elements: what they are parts of.
         sources: [N], which of them.
         colors: [3, D, h, w], the predicted ones.
-        motion: [3, D, h, w], to where points were at the reference moment.
+        motion: [3, D, h, w], to where points were at the reference moment, in the camera's axes.
         lens: [6].
         reference: the given images.
     """

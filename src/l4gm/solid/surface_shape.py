@@ -20,7 +20,7 @@ FINENESS = 2  # lateral cells of the field for each of the network's
 FRONT_SHARE = 0.65  # of all splats, at most, for the front
 SIZE_LADDER = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)  # of the frame's size, for the front's pixels
 EDGE = np.float32(0.9)  # of the smoothed alpha: about a pixel inside the outline
-INSET = 0.003  # world units, of the skin
+INSET = 0.004  # world units: splats reach out of the surface that they lie on
 
 Array = NDArray[np.float32]
 
@@ -75,6 +75,7 @@ def frame_elements(
     normals = np.zeros((size, size, 3), np.float32)
     front_normals(depth, lens, 1 / LEAST_COSINE, normals)
     front = _arrays(np.count_nonzero(depth))
+    depth[depth > 0] += INSET  # along the rays: what the camera sees stays the same
     front_splats(depth, pixels, normals, lens, *front)
     skin = _arrays(count_skin(level, rim))
     grow_skin(level, rim, lens, *skin)

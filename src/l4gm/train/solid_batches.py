@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -40,12 +40,15 @@ class SolidBatch:
 
     def to(self, device: torch.device) -> SolidBatch:
         """The same on a device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return SolidBatch(**{k: None if v is None else v.to(device) for k, v in moved.items()})
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = None if value is None else value.to(device)
+        return SolidBatch(**moved)
 
 
 def solid_batch(
-    clips: list[Mapping[str, NDArray[Any]]],
+    clips: Sequence[Mapping[str, NDArray[Any]]],
     generator: np.random.Generator,
     depth_cells: int,
     with_sides: bool,
@@ -66,13 +69,11 @@ def solid_batch(
     for clip in clips:
         for name, value in _augmented(clip, generator, depth_cells, points, halve).items():
             parts[name].append(value)
-    stacked = {name: torch.stack(values) for name, values in parts.items()}
-    present = None
-    if with_sides:
-        present = torch.from_numpy(_present(len(clips), generator))
-    else:
-        del stacked["sides"]
-    return SolidBatch(**{"sides": None} | stacked | {"present": present})
+    stacked: dict[str, Any] = {name: torch.stack(values) for name, values in parts.items()}
+    present = torch.from_numpy(_present(len(clips), generator)) if with_sides else None
+    if not with_sides:
+        stacked["sides"] = None
+    return SolidBatch(**stacked, present=present)
 
 
 _PARTS = ("front", "sides", "inside", "rays", "points", "origins", "colors")

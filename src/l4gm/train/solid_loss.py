@@ -10,7 +10,8 @@ from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras, orbit_cameras
 from l4gm.solid.config import SolidConfig
-from l4gm.solid.network import SolidInput, VolumeMaps
+from l4gm.solid.lifting import SolidInput
+from l4gm.solid.network import VolumeMaps
 from l4gm.solid.volume import Frustum
 from l4gm.train.solid_batches import SIDE_AZIMUTHS, SolidBatch
 

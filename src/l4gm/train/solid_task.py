@@ -111,8 +111,8 @@ class SolidTask:
                 matrices.append(weights)
             else:
                 others.append(weights)
-        plain = {"orthogonal": False, "weight_decay": 0.0}
-        groups = [
+        plain: dict[str, Any] = {"orthogonal": False, "weight_decay": 0.0}
+        groups: list[dict[str, Any]] = [
             {"params": matrices},
             {"params": others, "rate": _OTHERS_RATE, **plain},
             {"params": encoder, "rate": _ENCODER_RATE, **plain},

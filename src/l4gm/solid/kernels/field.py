@@ -14,8 +14,8 @@ from l4gm.splat.kernels.jit import kernel
 LIMIT = np.float32(4.0)  # levels are squashed to +- this: certainty says nothing about distance
 LIFT = np.float32(0.4)  # every ray of the object reaches this level somewhere
 RIM_GAIN = np.float32(16.0)  # of the rim, per unit of alpha: +-8 from cell to cell of an outline
-_OUTLINE = np.float32(0.25)  # of a coarse column's alpha, below which it hardly counts
-_LITTLE = np.float32(1e-3)
+_OUTLINE = np.float32(0.25)  # of a coarse column's alpha, below which it counts little
+_LITTLE = np.float32(0.2)
 _f32 = np.float32
 
 
@@ -23,9 +23,9 @@ _f32 = np.float32
 def calm_columns(logits, cover, columns, trust):
     """Lift, squash and smooth the network's logits where the object is.
 
-    A column that nowhere reaches the surface is lifted until its most likely cell does. The more
-    that takes, the less it counts beside its neighbours: at outlines, where the network sees
-    little, the surface goes on as it does further inside.
+    A column that nowhere reaches the surface is lifted until its most likely cell does, so that
+    the object ends there, thinning out. The more that takes, the less it counts beside its
+    neighbours: where the network knows little, the surface goes on as it does further inside.
 
     Args:
         logits: [D, h, w].
@@ -42,7 +42,8 @@ def calm_columns(logits, cover, columns, trust):
             for d in range(depth):
                 highest = max(highest, logits[d, y, x])
             lift = max(-highest, _f32(0)) if cover[y, x] > 0 else _f32(0)
-            trust[y, x] = max(cover[y, x] - _OUTLINE, _LITTLE) / (_f32(1) + lift * lift)
+            doubt = lift / LIMIT
+            trust[y, x] = max(cover[y, x] - _OUTLINE, _LITTLE) / (_f32(1) + doubt * doubt)
             for d in range(depth):
                 raw[d] = LIMIT * np.tanh((logits[d, y, x] + lift) / LIMIT)
             for d in range(depth):
@@ -124,7 +125,7 @@ def _lift_column(column, distance):
         before, after = column[peak - 1], column[peak + 1]
         bend = _f32(2) * highest - before - after
         centre += _f32(0.5) * (after - before) / max(bend, _f32(1e-3)) if bend > 0 else _f32(0)
-    half = min(max(_f32(0.6) * distance, _f32(0.75)), _f32(2))
+    half = min(max(_f32(0.6) * distance, _f32(0.6)), _f32(2))
     for d in range(column.size):
         tube = half - abs(_f32(d) - centre)
         column[d] = max(min(column[d] + LIFT - highest, _f32(2) * tube), -LIMIT)
