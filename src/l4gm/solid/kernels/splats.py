@@ -14,7 +14,7 @@ LINING_DEEPEST = np.float32(0.0155)  # world units, below the surface
 LINING_DEPTH = np.float32(0.4)  # behind the front, of a depth cell
 LINING_REACH_PX = 2  # about the radius of a splat of the lining
 EDGE_SHIFT_PX = np.float32(0.35)
-EDGE_SLOPE = np.float32(0.5)  # pixels more for a pixel that is hardly covered
+EDGE_SLOPE = np.float32(0.35)  # pixels more for a pixel that is hardly covered
 _GOLDEN_ANGLE = 2.399963229728653
 _CHILD_SPREAD = 1.2  # radius of the disc over which parts of a splat are spread, in its sigmas
 
