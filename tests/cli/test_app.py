@@ -70,7 +70,6 @@ def test_without_gradio(run: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("gradio") is None, reason='needs pip install "l4gm[app]"')
-@pytest.mark.usefixtures("needs_bundled")
 def test_served(tmp_path: Path, video: Path) -> None:
     """On this machine alone; a video through Gradio's own client; a bad one is a clear error."""
     from gradio_client import Client, handle_file
