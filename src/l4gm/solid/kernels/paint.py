@@ -9,6 +9,7 @@ from l4gm.splat.kernels.jit import kernel
 _f32 = np.float32
 _OPAQUE = _f32(0.98)
 _LEAST_DARK = _f32(0.1)  # squared distance from white of colours that white can be told from
+_MOSTLY_WHITE = _f32(0.4)  # share of the object's colour below which a pixel is background
 _SAME_HUE = _f32(0.03)  # squared distance from the mixtures of a colour and white
 EDGE_IMPURITY = _f32(0.25)  # share of the background's colour in that of pixels at the outline
 
@@ -53,7 +54,10 @@ def inner_colors(image, inner):
 
 @kernel
 def unmix_outline(image, inner):
-    """Take white out of the pixels along the outline, in place: less alpha, the colour of inside.
+    """Take white out of the pixels along the outline, in place.
+
+    Those that are mostly white lose their alpha; the others get half the colour of inside, which is
+    a compromise between what the video's camera shows and a pale seam seen from the side.
 
     Mattes of images on white often take for object what is half background. Such a pixel's colour
     lies between white and that of the object further inside; what is of another hue is left alone.
@@ -86,8 +90,10 @@ def unmix_outline(image, inner):
                 mixed = _f32(1) - share * (_f32(1) - inner[y, x, k])
                 rest += (image[y, x, k] - mixed) ** 2
             if square > _LEAST_DARK and rest < _SAME_HUE and share < _f32(1):
-                image[y, x, 3] *= max(share, _f32(0))
-                image[y, x, :3] = inner[y, x]
+                if share < _MOSTLY_WHITE:
+                    image[y, x, 3] *= max(share, _f32(0))
+                for k in range(3):
+                    image[y, x, k] = _f32(0.5) * (image[y, x, k] + inner[y, x, k])
 
 
 @kernel
