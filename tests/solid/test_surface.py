@@ -234,7 +234,7 @@ def test_white_in_the_outline_does_not_get_onto_the_object() -> None:
     dark = Volume(volume.logits, volume.colors * 0.2, volume.motion)
     found = surface_gaussians(dark, FRUSTUM, careless, None, NUM)[0]
     assert careless[0, 1][careless[0, 3] > 0].max() > 0.7
-    assert found.colors[:, 1].max() < 0.4  # nearer to the object's 0.1 than to white
+    assert found.colors[:, 1].max() < 0.5  # nearer to the object's 0.1 than to white
     image = render(found, FRUSTUM.camera.resized(128).reshape(1)).image
     assert psnr(image, on_white(frame)) > 28
 

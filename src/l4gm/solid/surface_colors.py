@@ -149,7 +149,7 @@ def paint(
     own[lining] = _sampled(centres[lining], inner.transpose(2, 0, 1)[:, None], flat)
     front = roles == FRONT
     sharp = np.empty_like(inner)
-    sharpen(pixels, inner, np.float32(SHARPENING), sharp)
+    sharpen(pixels, np.float32(SHARPENING), sharp)
     own[front] = sharp.reshape(-1, 3)[elements.cells[sources[front]]]
     own_weights[lining | front] = 1
     if reference is not None and reference.views:

@@ -11,7 +11,6 @@ _OPAQUE = _f32(0.98)
 _LEAST_DARK = _f32(0.1)  # squared distance from white of colours that white can be told from
 _MOSTLY_WHITE = _f32(0.4)  # share of the object's colour below which a pixel is background
 _SAME_HUE = _f32(0.03)  # squared distance from the mixtures of a colour and white
-EDGE_IMPURITY = _f32(0.25)  # share of the background's colour in that of pixels at the outline
 
 
 @kernel
@@ -97,14 +96,11 @@ def unmix_outline(image, inner):
 
 
 @kernel
-def sharpen(image, inner, amount, sharp):
+def sharpen(image, amount, sharp):
     """Move colours away from their neighbours' mean by what rendering will blur them.
-
-    Along the outline, where images mix in the background, colours come in part from `inner`.
 
     Args:
         image: [S, S, 4] straight RGBA; only opaque neighbours count.
-        inner: [S, S, 3] of `inner_colors`.
         amount: of the difference that is added.
         sharp: out, [S, S, 3].
     """
@@ -114,14 +110,12 @@ def sharpen(image, inner, amount, sharp):
             sharp[y, x] = image[y, x, :3]
             if image[y, x, 3] <= _f32(0.5):
                 continue
-            least = _f32(1)
             total = _f32(0)
             red, green, blue = _f32(0), _f32(0), _f32(0)
             for j in range(max(y - 1, 0), min(y + 2, size)):
                 for i in range(max(x - 1, 0), min(x + 2, size)):
                     weight = _f32(1) if j == y or i == x else _f32(0.25)
                     weight *= image[j, i, 3] if j != y or i != x else _f32(0)
-                    least = min(least, image[j, i, 3])
                     total += weight
                     red += weight * image[j, i, 0]
                     green += weight * image[j, i, 1]
@@ -131,10 +125,8 @@ def sharpen(image, inner, amount, sharp):
             sharp[y, x, 0] += share * (image[y, x, 0] - red / total)
             sharp[y, x, 1] += share * (image[y, x, 1] - green / total)
             sharp[y, x, 2] += share * (image[y, x, 2] - blue / total)
-            pure = _f32(1) - EDGE_IMPURITY * (_f32(1) - least)
             for k in range(3):
-                value = pure * sharp[y, x, k] + (_f32(1) - pure) * inner[y, x, k]
-                sharp[y, x, k] = min(max(value, _f32(0)), _f32(1))
+                sharp[y, x, k] = min(max(sharp[y, x, k], _f32(0)), _f32(1))
 
 
 @kernel
