@@ -62,7 +62,7 @@ def test_splats_lie_on_the_surface_and_cover_it(name: str) -> None:
     uncovered = torch.cdist(truth, means).amin(1)
     assert off.max() < 0.03
     precision, recall = (off < 0.02).float().mean(), (uncovered < 0.02).float().mean()
-    assert 2 * precision * recall / (precision + recall) > 0.98
+    assert 2 * precision * recall / (precision + recall) > 0.97
 
 
 @pytest.mark.parametrize("name", ["sphere", "box", "torus"])
@@ -233,7 +233,8 @@ def test_white_in_the_outline_does_not_get_onto_the_object() -> None:
     volume = volume_of(sphere)
     dark = Volume(volume.logits, volume.colors * 0.2, volume.motion)
     found = surface_gaussians(dark, FRUSTUM, careless, None, NUM)[0]
-    assert found.colors.max() < 0.6
+    assert careless[0, 1][careless[0, 3] > 0].max() > 0.7
+    assert found.colors[:, 1].max() < 0.5  # nearer to the object's 0.1 than to white
     image = render(found, FRUSTUM.camera.resized(128).reshape(1)).image
     assert psnr(image, on_white(frame)) > 28
 

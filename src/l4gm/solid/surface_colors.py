@@ -24,7 +24,7 @@ VIEW_COSINES = np.array([0.1, 0.5])
 OWN_TOLERANCE = 0.02  # of the frustum's depth, behind which a point is hidden
 VIEW_TOLERANCE = 0.04
 COLUMN_ROUNDS = 2
-SHARPENING = 0.45  # of the front, against the blur of rendering
+SHARPENING = 0.6  # of the front, against the blur of rendering
 VIEW_PX = 128  # of the depth maps of given views
 
 Array = NDArray[np.float32]
@@ -149,7 +149,7 @@ def paint(
     own[lining] = _sampled(centres[lining], inner.transpose(2, 0, 1)[:, None], flat)
     front = roles == FRONT
     sharp = np.empty_like(inner)
-    sharpen(pixels, inner, np.float32(SHARPENING), sharp)
+    sharpen(pixels, np.float32(SHARPENING), sharp)
     own[front] = sharp.reshape(-1, 3)[elements.cells[sources[front]]]
     own_weights[lining | front] = 1
     if reference is not None and reference.views:

@@ -9,8 +9,8 @@ from l4gm.splat.kernels.jit import kernel
 _f32 = np.float32
 _OPAQUE = _f32(0.98)
 _LEAST_DARK = _f32(0.1)  # squared distance from white of colours that white can be told from
+_MOSTLY_WHITE = _f32(0.4)  # share of the object's colour below which a pixel is background
 _SAME_HUE = _f32(0.03)  # squared distance from the mixtures of a colour and white
-EDGE_IMPURITY = _f32(0.25)  # share of the background's colour in that of pixels at the outline
 
 
 @kernel
@@ -53,7 +53,10 @@ def inner_colors(image, inner):
 
 @kernel
 def unmix_outline(image, inner):
-    """Take white out of the pixels along the outline, in place: less alpha, the colour of inside.
+    """Take white out of the pixels along the outline, in place.
+
+    Those that are mostly white lose their alpha; the others get half the colour of inside, which is
+    a compromise between what the video's camera shows and a pale seam seen from the side.
 
     Mattes of images on white often take for object what is half background. Such a pixel's colour
     lies between white and that of the object further inside; what is of another hue is left alone.
@@ -86,19 +89,18 @@ def unmix_outline(image, inner):
                 mixed = _f32(1) - share * (_f32(1) - inner[y, x, k])
                 rest += (image[y, x, k] - mixed) ** 2
             if square > _LEAST_DARK and rest < _SAME_HUE and share < _f32(1):
-                image[y, x, 3] *= max(share, _f32(0))
-                image[y, x, :3] = inner[y, x]
+                if share < _MOSTLY_WHITE:
+                    image[y, x, 3] *= max(share, _f32(0))
+                for k in range(3):
+                    image[y, x, k] = _f32(0.5) * (image[y, x, k] + inner[y, x, k])
 
 
 @kernel
-def sharpen(image, inner, amount, sharp):
+def sharpen(image, amount, sharp):
     """Move colours away from their neighbours' mean by what rendering will blur them.
-
-    Along the outline, where images mix in the background, colours come in part from `inner`.
 
     Args:
         image: [S, S, 4] straight RGBA; only opaque neighbours count.
-        inner: [S, S, 3] of `inner_colors`.
         amount: of the difference that is added.
         sharp: out, [S, S, 3].
     """
@@ -108,14 +110,12 @@ def sharpen(image, inner, amount, sharp):
             sharp[y, x] = image[y, x, :3]
             if image[y, x, 3] <= _f32(0.5):
                 continue
-            least = _f32(1)
             total = _f32(0)
             red, green, blue = _f32(0), _f32(0), _f32(0)
             for j in range(max(y - 1, 0), min(y + 2, size)):
                 for i in range(max(x - 1, 0), min(x + 2, size)):
                     weight = _f32(1) if j == y or i == x else _f32(0.25)
                     weight *= image[j, i, 3] if j != y or i != x else _f32(0)
-                    least = min(least, image[j, i, 3])
                     total += weight
                     red += weight * image[j, i, 0]
                     green += weight * image[j, i, 1]
@@ -125,10 +125,8 @@ def sharpen(image, inner, amount, sharp):
             sharp[y, x, 0] += share * (image[y, x, 0] - red / total)
             sharp[y, x, 1] += share * (image[y, x, 1] - green / total)
             sharp[y, x, 2] += share * (image[y, x, 2] - blue / total)
-            pure = _f32(1) - EDGE_IMPURITY * (_f32(1) - least)
             for k in range(3):
-                value = pure * sharp[y, x, k] + (_f32(1) - pure) * inner[y, x, k]
-                sharp[y, x, k] = min(max(value, _f32(0)), _f32(1))
+                sharp[y, x, k] = min(max(sharp[y, x, k], _f32(0)), _f32(1))
 
 
 @kernel
