@@ -128,7 +128,7 @@ def _draw_predictions(
     Returns:
         the folder of the predictions, and seconds of reconstruction by object.
     """
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import REPORT_NAME, output_folder, write_report
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
     assert options.model is not None
@@ -145,7 +145,7 @@ def _draw_predictions(
             pipeline = pipeline or VideoTo4D.from_pretrained(options.model, device=options.device)
             took = _draw_object(pipeline, videos[name], root / name)
             with output_folder(timings / name, overwrite=True) as folder:
-                (folder / REPORT_NAME).write_text(json.dumps(took) + "\n")
+                write_report(folder, took)
         seconds[name] = json.loads(report.read_text())["seconds"]
     progress("reconstruct", len(objects), len(objects))
     return root, seconds

@@ -55,7 +55,7 @@ def run(options: Options) -> None:
 
 
 def _make(options: Options) -> None:
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.evaluation.preference import key_of, make_pairs, preference_page
 
     assert options.first is not None
@@ -68,12 +68,12 @@ def _make(options: Options) -> None:
     with output_folder(options.out, overwrite=options.overwrite) as folder:
         (folder / PAGE_NAME).write_text(preference_page(pairs), encoding="utf-8")
         (folder / KEY_NAME).write_text(json.dumps(key, indent=1) + "\n")
-        (folder / REPORT_NAME).write_text(json.dumps({"study": key["study"]}) + "\n")
+        write_report(folder, {"study": key["study"]})
     print(f"{options.out / PAGE_NAME}: send it to voters; keep {KEY_NAME} from them")
 
 
 def _count(options: Options) -> None:
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.evaluation.preference import QUESTIONS, count_votes
 
     assert options.key is not None
@@ -82,8 +82,8 @@ def _count(options: Options) -> None:
         raise InputError(f"{options.key}: not the key of a study; it lies beside {PAGE_NAME}")
     result = count_votes(key, [_read(path) for path in options.votes])
     with output_folder(options.out, overwrite=options.overwrite) as folder:
-        for name in (RESULT_NAME, REPORT_NAME):
-            (folder / name).write_text(json.dumps(result, indent=1) + "\n")
+        (folder / RESULT_NAME).write_text(json.dumps(result, indent=1) + "\n")
+        write_report(folder, result)
     for question, found in result["questions"].items():
         print(
             f"{QUESTIONS[question]} {result['first']}: {found['text']} of {found['votes']} votes, "

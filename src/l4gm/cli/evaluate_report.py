@@ -72,7 +72,7 @@ def run(options: Options) -> None:
     positive("--use-clips", options.use_clips + 1)
 
     from l4gm.cli.evaluate_ablation import TRAINED
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.cli.progress import Progress
     from l4gm.evaluation.judges import load_judges
     from l4gm.evaluation.renders import markdown_table, summarize
@@ -108,7 +108,7 @@ def run(options: Options) -> None:
         (folder / HTML_NAME).write_text(page(report, pictures), encoding="utf-8")
         summaries = {name: summarize(rows) for name, rows in report.renders.items()}
         (folder / TABLES_NAME).write_text(markdown_table(summaries) + "\n", encoding="utf-8")
-        (folder / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        write_report(folder, report.to_dict())
     print(markdown_table(summaries))
     print(f"\n{options.out / HTML_NAME}: open it in a browser")
 

@@ -20,7 +20,7 @@ from l4gm import __version__
 from l4gm.cli.assets import SEQUENCE_NAME, open_asset
 from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.identity import difference, path_sha256
-from l4gm.cli.output_folder import REPORT_NAME
+from l4gm.cli.output_folder import REPORT_NAME, write_report
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError
@@ -396,7 +396,7 @@ class Reconstruction:
             },
             "warnings": list(dict.fromkeys(self._warnings)),
         }
-        (self._folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
+        write_report(self._folder, document)
 
     def summary(self) -> str:
         """One line for the terminal."""

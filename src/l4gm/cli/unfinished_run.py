@@ -3,6 +3,9 @@
 A run writes into `.NAME.unfinished` beside NAME. After each piece of the result it notes there how
 far it has got; a run that is killed between two notes redoes what came after the first. When all
 is written, the folder takes its name.
+
+A folder of that name may be somebody's own, or a link to it: only a real folder that belongs to
+this user and holds our marker is ever taken over or emptied.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from l4gm.pipeline.stream import StreamPosition
 
 RECORD_NAME = "unfinished.safetensors"
+MARKER_NAME = ".l4gm-unfinished"
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -55,7 +60,7 @@ class UnfinishedRun:
     def __init__(self, folder: Path, record: Record | None) -> None:
         self.folder = folder
         self.record = record
-        self._scratch = {RECORD_NAME}
+        self._scratch = {RECORD_NAME, MARKER_NAME}
 
     def scratch(self, name: str) -> Path:
         """A file in the folder that is no part of the result."""
@@ -108,9 +113,14 @@ def unfinished_folder(path: Path) -> Path:
 
 
 def check_startable(path: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise InputError if a run may not begin: the result exists, or a run is unfinished."""
+    """Raise InputError if a run may not begin.
+
+    The result exists, a run of that name is unfinished, or its folder is not ours.
+    """
     check_replaceable(path, overwrite=overwrite)
     unfinished = unfinished_folder(path)
+    if os.path.lexists(unfinished):
+        check_ours(unfinished)
     if (unfinished / RECORD_NAME).exists() and not (resume or overwrite):
         raise InputError(
             f"{path}: a run of that name was cut off (it lies in {unfinished}); go on with "
@@ -133,8 +143,8 @@ def unfinished_run(
         overwrite: replace an earlier result, and, without `resume`, an unfinished run.
 
     Raises:
-        InputError: as `check_startable`; the folder cannot be made, or another run is at work in
-            it.
+        InputError: as `check_startable`; the folder cannot be made or is not ours, or another run
+            is at work in it.
     """
     check_startable(path, resume=resume, overwrite=overwrite)
     folder = unfinished_folder(path)
@@ -143,8 +153,9 @@ def unfinished_run(
         record = _read_record(folder) if resume else None
         for item in folder.iterdir():
             # Hidden are the beginnings of files that never came to be.
-            if record is None or item.name.startswith("."):
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+            if item.name != MARKER_NAME and (record is None or item.name.startswith(".")):
+                is_folder = item.is_dir() and not item.is_symlink()
+                shutil.rmtree(item) if is_folder else item.unlink()
         run = UnfinishedRun(folder, record)
         try:
             yield run
@@ -170,6 +181,8 @@ def _locked(folder: Path) -> Iterator[None]:
     """Make the folder if need be, and keep other processes of ours out while it is in use."""
     try:
         folder.mkdir(exist_ok=True)
+        check_ours(folder)
+        (folder / MARKER_NAME).touch()
     except OSError as error:
         raise InputError(
             f"{folder}: cannot write there ({error.strerror}); choose another folder with -o"
@@ -179,7 +192,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except ImportError:  # Windows: two runs on one name are the user's own care
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -191,6 +204,21 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def check_ours(folder: Path) -> None:
+    """Raise InputError unless the folder is empty or an unfinished run of this user's."""
+    found = folder.lstat()
+    owned = not hasattr(os, "getuid") or found.st_uid == os.getuid()
+    if stat.S_ISDIR(found.st_mode) and owned:
+        names = {item.name for item in folder.iterdir()}
+        marker = folder / MARKER_NAME
+        if not names or (MARKER_NAME in names and stat.S_ISREG(marker.lstat().st_mode)):
+            return
+    raise InputError(
+        f"{folder}: stands where an unfinished run would lie, but l4gm did not make it; rename it, "
+        "or choose another folder with -o"
+    )
 
 
 def _read_record(folder: Path) -> Record | None:
