@@ -21,6 +21,7 @@ ROOT = Path(l4gm.__file__).parent
 # From the bottom up. A part imports from itself and from parts further down, never from its
 # neighbours on the same row. `errors` and the version may be imported from anywhere.
 LAYERS = (
+    {"io"},
     {"geometry", "media", "plain"},
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
@@ -44,7 +45,7 @@ HEAVY = {
     "fsspec": {"l4gm.data.storage"},
     "cv2": {"l4gm.datagen.motion"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
-    "pxr": {"l4gm.gaussians.usd"},
+    "pxr": {"l4gm.gaussians.usd", "l4gm.gaussians.usd_worker"},
     "gradio": {"l4gm.cli.app_page"},
     "rembg": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},

@@ -32,6 +32,7 @@ from l4gm.gaussians.compact_codec import (
     picture_width,
 )
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 SUFFIX = ".l4gm"
 FORMAT = "l4gm-compact"
@@ -226,14 +227,14 @@ def _info(document: dict[str, Any]) -> CompactInfo:
     low, high = _numbers([log_scales["lower"], log_scales["upper"]], 2)
     if max(abs(low), abs(high)) > 80:  # their exponentials stay finite
         raise ValueError(f"log_scales must lie within [-80, 80], got {low} to {high}")
-    (fps,) = _numbers([document["fps"]], 1)
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
+    fps = document["fps"]
+    if not is_frame_rate(fps):
+        raise ValueError(f"fps must be {FPS_RANGE}, got {str(fps)[:40]}")
     num_gaussians = _integer(document, "num_gaussians", 0, MAX_GAUSSIANS)
     return CompactInfo(
         num_frames=_integer(document, "num_frames", 1, 10**6),
         num_gaussians=num_gaussians,
-        fps=fps,
+        fps=float(fps),
         width=_integer(document, "width", 1, 16383),
         key_every=_integer(document, "key_every", 1, 10**6),
         ranges=Ranges(

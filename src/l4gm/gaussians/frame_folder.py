@@ -19,6 +19,7 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.orientation import UPS, Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 INDEX_NAME = "sequence.json"
 
@@ -150,7 +151,8 @@ def read_frame_folder(
             f"{folder}: no {INDEX_NAME}, so the frame rate is unknown or the folder is not "
             "whole; give fps"
         )
-    rate = _positive(rate, folder, "fps")
+    if not is_frame_rate(rate):
+        raise InputError(f"{folder}: fps must be {FPS_RANGE}, got {str(rate)[:40]}")
     scale = _positive(document.get("scale", 1.0) if scale is None else scale, folder, "scale")
     up = document.get("up", "y") if up is None else up
     if up not in UPS:
@@ -165,7 +167,7 @@ def read_frame_folder(
                 f"{sets[0].num_gaussians}; a sequence needs the same in every frame "
                 "(export without pruning)"
             )
-    return GaussianSequence(Gaussians.stack(sets), rate)
+    return GaussianSequence(Gaussians.stack(sets), float(rate))
 
 
 def is_frame_folder(folder: Path) -> bool:

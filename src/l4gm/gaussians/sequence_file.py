@@ -24,6 +24,7 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import Cameras
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 FORMAT = "l4gm-gaussian-sequence"
 FORMAT_VERSION = 1
@@ -122,8 +123,8 @@ class SequenceWriter:
     ) -> None:
         if num_frames < 1 or num_gaussians < 0:
             raise ValueError(f"need frames and Gaussians, got {num_frames} x {num_gaussians}")
-        if not 0 < fps < float("inf"):
-            raise ValueError(f"fps must be positive, got {fps}")
+        if not is_frame_rate(fps):
+            raise ValueError(f"fps must be {FPS_RANGE}, got {fps}")
         if cameras is not None and cameras.shape not in ((), (num_frames,)):
             raise ValueError(f"cameras must be [] or [{num_frames}], got {list(cameras.shape)}")
         reserved = [name for name in metadata or {} if name.startswith("l4gm.")]
@@ -287,7 +288,7 @@ def read_sequence_info(path: str | os.PathLike[str]) -> SequenceInfo:
         return SequenceInfo(
             num_frames=opened.num_frames,
             num_gaussians=opened.num_gaussians,
-            fps=opened.number("l4gm.fps", float),
+            fps=opened.fps(),
             cameras=opened.cameras(),
             metadata={k: v for k, v in opened.metadata.items() if not k.startswith("l4gm.")},
         )
@@ -331,6 +332,12 @@ class _Opened:
                 f"got {self.metadata.get(name)!r}; write the file anew"
             )
         return value
+
+    def fps(self) -> float:
+        value = self.number("l4gm.fps", float)
+        if not is_frame_rate(value):
+            raise InputError(f"{self.path}: fps must be {FPS_RANGE}, got {value}; write it anew")
+        return float(value)
 
     def cameras(self) -> Cameras | None:
         """[T], [] or none."""
