@@ -32,6 +32,7 @@ from l4gm.gaussians.compact_codec import (
     picture_width,
 )
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.io.budget import BUDGET, MAX_FRAMES, READ_BYTES_PER_GAUSSIAN
 from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 SUFFIX = ".l4gm"
@@ -40,7 +41,11 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 
 _MAX_INDEX_BYTES = 1 << 16
-_MAX_IN_MEMORY = 200_000_000  # Gaussians of all frames together, 11 GB
+_MAX_KEY_EVERY = 64  # so many pictures are decoded at most to show one
+# Bytes in memory for each of the file. What is invisible or stands still is stored as nearly
+# nothing: one honest frame comes to hundreds, a sequence to thousands.
+_FRAME_RATIO, _SEQUENCE_RATIO = 1000, 20_000
+_BYTES_PER_GAUSSIAN = 56
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same sequence gives the same bytes
 
 
@@ -128,11 +133,8 @@ def read_compact(path: str | os.PathLike[str]) -> GaussianSequence:
         InputError: no file, not such a file, cut off, of a newer version, or damaged.
     """
     info = read_compact_info(path)
-    if info.num_frames * info.num_gaussians > _MAX_IN_MEMORY:
-        raise InputError(
-            f"{path}: {info.num_frames} frames of {info.num_gaussians} Gaussians are too many to "
-            "hold at once; read a few frames at a time"
-        )
+    whole = 2 * info.num_frames * info.num_gaussians * _BYTES_PER_GAUSSIAN
+    BUDGET.check(path, whole, ratio=_SEQUENCE_RATIO)
     return GaussianSequence(read_compact_frames(path, 0, info.num_frames), info.fps)
 
 
@@ -214,9 +216,12 @@ def _parse_index(archive: Archive) -> CompactInfo:
             "update l4gm"
         )
     try:
-        return _info(document)
+        info = _info(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{bad}: bad {INDEX_NAME} ({error}); export it anew") from None
+    archive.check_members(frame_name(index) for index in range(info.num_frames))
+    BUDGET.check(archive.path, info.num_gaussians * READ_BYTES_PER_GAUSSIAN, ratio=_FRAME_RATIO)
+    return info
 
 
 def _info(document: dict[str, Any]) -> CompactInfo:
@@ -232,11 +237,11 @@ def _info(document: dict[str, Any]) -> CompactInfo:
         raise ValueError(f"fps must be {FPS_RANGE}, got {str(fps)[:40]}")
     num_gaussians = _integer(document, "num_gaussians", 0, MAX_GAUSSIANS)
     return CompactInfo(
-        num_frames=_integer(document, "num_frames", 1, 10**6),
+        num_frames=_integer(document, "num_frames", 1, MAX_FRAMES),
         num_gaussians=num_gaussians,
         fps=float(fps),
         width=_integer(document, "width", 1, 16383),
-        key_every=_integer(document, "key_every", 1, 10**6),
+        key_every=_integer(document, "key_every", 1, _MAX_KEY_EVERY),
         ranges=Ranges(
             lower=(x, y, z),
             upper=(x1, y1, z1),

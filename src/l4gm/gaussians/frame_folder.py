@@ -19,9 +19,12 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.orientation import UPS, Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.io.budget import check_in_memory
 from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 INDEX_NAME = "sequence.json"
+
+_BYTES_PER_GAUSSIAN = 2 * 56  # frames, and their stack
 
 _FRAME = re.compile(r"frame_(\d{4,})\.[a-z.]+")
 
@@ -140,10 +143,11 @@ def read_frame_folder(
         raise InputError(f"{folder}: no frames; expected files frame_0000.ply, frame_0001.ply ...")
     document = _read_index(folder, kind)
     numbers = sorted(frames)
-    gaps = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers))
-    expected = document.get("num_frames", len(numbers) + len(gaps))
-    if gaps or len(numbers) != expected:
-        what = f"{frame_name(gaps[0], kind)} is missing" if gaps else f"there are {len(numbers)}"
+    span = range(numbers[0], numbers[-1] + 1)
+    gap = next((number for number in span if number not in frames), None)
+    expected = document.get("num_frames", len(span))
+    if gap is not None or len(numbers) != expected:
+        what = f"there are {len(numbers)}" if gap is None else f"{frame_name(gap, kind)} is missing"
         raise InputError(f"{folder}: expected {expected} frames, but {what}; write it anew")
     rate = fps if fps is not None else document.get("fps")
     if rate is None:
@@ -161,6 +165,7 @@ def read_frame_folder(
     for number in numbers:
         frame = STILL_FORMATS[kind].read(frames[number])
         sets.append(from_file_axes(frame, up, scale))
+        check_in_memory(folder, len(numbers) * sets[0].num_gaussians * _BYTES_PER_GAUSSIAN)
         if sets[-1].num_gaussians != sets[0].num_gaussians:
             raise InputError(
                 f"{frames[number]}: {sets[-1].num_gaussians} Gaussians, but the first frame has "

@@ -21,6 +21,7 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.compressed_ply import is_compressed, unpack
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
+from l4gm.gaussians.ply_header import check_ply_header
 from l4gm.gaussians.still import HARMONIC_DEGREE_0, unit_quats
 from l4gm.gaussians.types import Gaussians
 
@@ -122,6 +123,7 @@ def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
     with path.open("rb") as stream:
         if stream.read(3) != b"ply":
             raise InputError(f"{path}: not a PLY file (it does not start with 'ply')")
+    check_ply_header(path)
     try:
         data = plyfile.PlyData.read(str(path))
     # A bad header shows itself as any of these: a bad line, a count that no memory holds, text

@@ -24,6 +24,7 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import Cameras
+from l4gm.io.budget import BUDGET, MAX_FRAMES
 from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 FORMAT = "l4gm-gaussian-sequence"
@@ -255,6 +256,7 @@ def read_sequence(path: str | os.PathLike[str]) -> GaussianSequence:
             not finite (the tensor is named).
     """
     info = read_sequence_info(path)
+    BUDGET.check(path, Path(path).stat().st_size * 2)
     frames = read_frames(path, 0, info.num_frames)
     return GaussianSequence(frames, info.fps, info.cameras)
 
@@ -377,6 +379,10 @@ class _Opened:
                 raise InputError(
                     f"{self.path}: {name} must be [T, N{', k' * len(_TRAILING[name])}], T > 0, "
                     f"alike in all tensors; got {shape}"
+                )
+            if lead[0] > MAX_FRAMES:
+                raise InputError(
+                    f"{self.path}: {lead[0]} frames, at most {MAX_FRAMES} can be; write it anew"
                 )
             if piece.get_dtype() not in _TYPE_NAMES.values():
                 raise InputError(

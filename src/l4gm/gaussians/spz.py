@@ -31,6 +31,7 @@ from l4gm.gaussians.still import (
     unit_quats,
 )
 from l4gm.gaussians.types import Gaussians
+from l4gm.io.budget import BUDGET, READ_BYTES_PER_GAUSSIAN
 
 _HEADER = struct.Struct("<4sIIBBBB")  # magic, version, count, degree, fractional bits, flags, 0
 _MAGIC = b"NGSP"
@@ -128,6 +129,7 @@ def _parse_header(head: bytes, path: os.PathLike[str]) -> tuple[int, int, int, i
         )
     if degree >= len(_HARMONICS) or bits > 23 or count > _MAX_GAUSSIANS:
         raise InputError(f"{path}: {count} Gaussians of degree {degree}: the SPZ header is damaged")
+    BUDGET.check(path, count * READ_BYTES_PER_GAUSSIAN)
     return version, count, degree, bits
 
 

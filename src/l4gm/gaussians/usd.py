@@ -123,8 +123,14 @@ def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
         table = np.fromfile(folder / usd_worker.FRAMES_NAME, "<f4")
     up: Up = "z" if about["z_is_up"] else "y"
     fps = _STILL_FPS if about["is_still"] else about["fps"]
-    frames = table.reshape(about["num_frames"], -1)
-    sets = [from_file_axes(_frame(row, about["num_gaussians"], path), up) for row in frames]
+    counts = about["counts"]
+    if len(set(counts)) > 1:
+        raise InputError(f"{path}: frames of different counts; a sequence needs the same in each")
+    rows = np.split(table, np.cumsum(counts)[:-1] * sum(usd_worker.WIDTHS.values()))
+    sets = [
+        from_file_axes(_frame(row, count, path), up)
+        for row, count in zip(rows, counts, strict=True)
+    ]
     try:
         return GaussianSequence(Gaussians.stack(sets), fps)
     except ValueError as error:

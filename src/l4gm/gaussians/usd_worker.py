@@ -77,19 +77,16 @@ def _write(stage: Any, prim: Any, limit_bytes: int, stream: BinaryIO) -> dict[st
     from pxr import Usd, UsdGeom
 
     times = _times(prim)
-    count = -1
+    counts = []
     for time in times or [Usd.TimeCode.Default()]:
         columns = _frame(prim, time)
-        if count not in (-1, len(columns["positions"])):
-            raise StageError("frames of different counts; a sequence needs the same in each")
-        count = len(columns["positions"])
-        if len(times) * count * 4 * sum(WIDTHS.values()) > limit_bytes:
-            raise StageError(f"{len(times)} frames of {count} Gaussians need too much memory")
+        counts.append(len(columns["positions"]))
+        if max(len(times), 1) * max(counts) * 4 * sum(WIDTHS.values()) > limit_bytes:
+            raise StageError(f"{len(times)} frames of {max(counts)} Gaussians need too much memory")
         for name in WIDTHS:
             stream.write(columns[name].tobytes())
     return {
-        "num_frames": len(times) or 1,
-        "num_gaussians": count,
+        "counts": counts,
         "is_still": len(times) <= 1,
         "fps": float(stage.GetTimeCodesPerSecond()),
         "z_is_up": bool(UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z),

@@ -14,6 +14,7 @@ from pathlib import Path
 from l4gm.errors import InputError
 
 MEMORY_VARIABLE = "L4GM_MAX_READ_GB"
+MAX_FRAMES = 1_000_000  # of a sequence; so that empty ones end too
 READ_BYTES_PER_GAUSSIAN = 256  # at the peak of reading one: 56 in float32, and their sources
 
 _GB = 10**9
@@ -40,12 +41,7 @@ class Budget:
             needed: bytes in memory at the peak, worked out from what the file says of itself.
             ratio: instead of the budget's own, for formats that honestly compress better.
         """
-        limit = memory_limit_bytes()
-        if needed > limit:
-            raise InputError(
-                f"{path}: reading it needs {needed / _GB:.1f} GB of memory, {limit / _GB:.1f} are "
-                f"allowed; set {MEMORY_VARIABLE} to allow more"
-            )
+        check_in_memory(path, needed)
         size = Path(path).stat().st_size
         if needed > self.free_bytes and needed > size * (ratio or self.ratio):
             raise InputError(
@@ -55,6 +51,16 @@ class Budget:
 
 
 BUDGET = Budget()
+
+
+def check_in_memory(path: str | os.PathLike[str], needed: int) -> None:
+    """Raise InputError if what is read from a path takes more memory than this machine allows."""
+    limit = memory_limit_bytes()
+    if needed > limit:
+        raise InputError(
+            f"{path}: reading it needs {needed / _GB:.1f} GB of memory, {limit / _GB:.1f} are "
+            f"allowed; set {MEMORY_VARIABLE} to allow more"
+        )
 
 
 @cache
