@@ -46,7 +46,6 @@ HEAVY = {
     "cv2": {"l4gm.datagen.motion"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
     "pxr": {"l4gm.gaussians.usd", "l4gm.gaussians.usd_worker"},
-    "gradio": {"l4gm.cli.app_page"},
     "rembg": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
@@ -56,7 +55,7 @@ HEAVY = {
     "bpy": {"l4gm.datagen.blender_scene", "l4gm.datagen.blender_worker"},
 }
 # Those nothing here needs so far; a module that starts to use one is entered above.
-UNUSED = {"viser", "torchvision"}
+UNUSED = {"viser", "torchvision", "gradio"}
 
 PUBLIC_NAMES = {
     "Gaussians",

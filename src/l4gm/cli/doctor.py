@@ -50,7 +50,6 @@ EXTRAS = (
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
     Extra("matting", ("rembg",), "removing backgrounds that nothing simpler can"),
     Extra("usd", ("usd-core",), "reading and writing USD"),
-    Extra("app", ("gradio",), "the page that takes videos, l4gm app"),
     Extra(
         "data",
         ("pyarrow", "fsspec", "opencv-python-headless"),
