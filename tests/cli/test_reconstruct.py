@@ -323,6 +323,101 @@ def test_full_disk_is_told_and_resumed(
     assert_same_result(tmp_path / "out", tmp_path / "whole")
 
 
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory, video: Path, model_folder: Path) -> Path:
+    """A folder with a run of nine frames that was cut off after the first chunk of four."""
+    from l4gm.cli.main import main
+
+    folder = tmp_path_factory.mktemp("cut_off")
+    with pytest.MonkeyPatch.context() as patch:
+        cut_off_after(patch, 5, KeyboardInterrupt())
+        arguments = ["reconstruct", str(video), "--model", str(model_folder), *CHUNKED]
+        assert main([*arguments, "-o", str(folder / "out")]) == 130
+    return folder
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def flip_a_bit(path: Path) -> None:
+    """Near the start: what lies further back may be yet to be written."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 20] ^= 4
+    path.write_bytes(content)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.parents[1] / path.name)
+    path.symlink_to(path.parents[1] / path.name)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, flip_a_bit, replace_by_link])
+def test_a_damaged_run_is_not_resumed(
+    tmp_path: Path, cut_off: Path, damage: Callable[[Path], None]
+) -> None:
+    """Whichever of its files it is: all are looked at before anything is written."""
+    from l4gm.cli.unfinished_run import RECORD_NAME, unfinished_run
+    from l4gm.errors import InputError
+
+    journal = (cut_off / ".out.unfinished" / "written.jsonl").read_text().splitlines()
+    names = {json.loads(line)[0] for line in journal} | {RECORD_NAME, "written.jsonl"}
+    assert names >= {"frames.raw", "sequence.safetensors"}
+    for name in sorted(names):
+        if name == RECORD_NAME and damage is Path.unlink:
+            continue  # without it there is nothing to resume
+        if name in (RECORD_NAME, "written.jsonl") and damage is replace_by_link:
+            continue  # read, and replaced as a whole, never written into
+        folder = tmp_path / name
+        shutil.copytree(cut_off, folder, symlinks=True)
+        damage(folder / ".out.unfinished" / name)
+        before = files_in(folder / ".out.unfinished")
+        with (
+            pytest.raises(InputError, match=f"{name}.*begin anew with --overwrite"),
+            unfinished_run(folder / "out", resume=True),
+        ):
+            pass
+        assert files_in(folder / ".out.unfinished") == before
+
+
+@pytest.mark.parametrize("place", [0.05, 0.3, 0.99])
+def test_damage_within_what_is_written_of_the_sequence_is_found(
+    tmp_path: Path, cut_off: Path, run: Callable, video: Path, model_folder: Path, place: float
+) -> None:
+    """At the start of the header, and in the first frames of a tensor."""
+    shutil.copytree(cut_off / ".out.unfinished", tmp_path / ".out.unfinished")
+    path = tmp_path / ".out.unfinished" / "sequence.safetensors"
+    content = bytearray(path.read_bytes())
+    header_bytes = int.from_bytes(content[:8], "little")
+    content[8 + int(place * (header_bytes + 1000))] ^= 1
+    path.write_bytes(content)
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", model_folder, *CHUNKED)
+    run(*common, "--resume").assert_bad_input("sequence.safetensors is damaged", "--overwrite")
+    path.write_bytes(content[: header_bytes + 100])
+    run(*common, "--resume").assert_bad_input("sequence.safetensors is damaged", "--overwrite")
+    assert run(*common, "--overwrite").code == 0
+
+
+def test_a_finished_result_that_was_damaged_is_not_called_finished(
+    tmp_path: Path, run: Callable, video: Path, model_folder: Path
+) -> None:
+    out = tmp_path / "out"
+    common = ("reconstruct", video, "-o", out, "--model", model_folder, *CHUNKED)
+    assert run(*common, "--max-frames", "2").code == 0
+    assert "finished already" in run(*common, "--max-frames", "2", "--resume").out
+    files = json.loads((out / "report.json").read_text())["files"]
+    assert sorted([*files, "report.json"]) == files_in(out)
+    for name, facts in files.items():
+        assert facts["bytes"] == (out / name).stat().st_size
+        assert facts["sha256"] == file_sha256(out / name)
+    flip_a_bit(out / "sequence.safetensors")
+    again = run(*common, "--max-frames", "2", "--resume")
+    again.assert_bad_input("sequence.safetensors is missing or damaged", "--overwrite")
+    (out / "sequence.safetensors").unlink()
+    again = run(*common, "--max-frames", "2", "--resume")
+    again.assert_bad_input("sequence.safetensors is missing or damaged", "--overwrite")
+
+
 def test_overwrite_begins_an_unfinished_run_anew(
     run: Callable,
     tmp_path: Path,

@@ -15,6 +15,7 @@ import torch
 
 from l4gm import __version__
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 FORMAT = 1
 
@@ -107,7 +108,7 @@ def read(path: Path) -> Results:
         InputError: if it is not there, or something else.
     """
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         if values.pop("format") != FORMAT:
             raise ValueError(f"format {FORMAT} expected")
         values["rows"] = [Row(**row) for row in values["rows"]]

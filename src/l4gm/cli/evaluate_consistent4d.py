@@ -11,6 +11,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, UsageError
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 if TYPE_CHECKING:
     from l4gm.cli.progress import Progress
@@ -146,9 +147,17 @@ def _draw_predictions(
             took = _draw_object(pipeline, videos[name], root / name)
             with output_folder(timings / name, overwrite=True) as folder:
                 write_report(folder, took)
-        seconds[name] = json.loads(report.read_text())["seconds"]
+        seconds[name] = _seconds_of(report)
     progress("reconstruct", len(objects), len(objects))
     return root, seconds
+
+
+def _seconds_of(report: Path) -> float:
+    values = read_json(report)
+    seconds = values.get("seconds") if isinstance(values, dict) else None
+    if not isinstance(seconds, int | float):
+        raise InputError(f"{report}: damaged; delete its folder to measure again")
+    return float(seconds)
 
 
 def _input_video(folder: Path, name: str) -> Path:

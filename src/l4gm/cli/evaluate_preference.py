@@ -11,6 +11,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, UsageError
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 EXAMPLES = """
 l4gm evaluate preference --first out/ours --second out/other --inputs videos -o out/study
@@ -93,10 +94,7 @@ def _count(options: Options) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    values = read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, as the page saves it")
     return values

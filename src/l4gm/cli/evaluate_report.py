@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, positive
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -183,7 +183,7 @@ def _read_findings(folder: Path | None, suites: tuple[str, ...]) -> list[Finding
     for path in paths:
         if path.is_file():
             try:
-                found.append(Findings.from_dict(json.loads(path.read_text())))
+                found.append(Findings.from_dict(read_json(path)))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{path}: not findings of l4gm evaluate ablation ({error}); run it again"
@@ -194,10 +194,7 @@ def _read_findings(folder: Path | None, suites: tuple[str, ...]) -> list[Finding
 def _read_json(path: Path | None, key: str) -> dict[str, Any] | None:
     if path is None:
         return None
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result ({error})") from error
+    values = read_json(path)
     if not isinstance(values, dict) or key not in values:
         raise InputError(f"{path}: not a result of l4gm evaluate (no {key!r} in it)")
     return values

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from l4gm.errors import InputError
+from l4gm.io.names import shortened
 
 REPORT_NAME = "report.json"  # written last: a folder that has one of ours is a result
 
@@ -38,7 +39,7 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     check_replaceable(path, overwrite=overwrite)
     with make_parents(path):
         try:
-            partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
+            partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path, "partial-")))
         except OSError as error:
             raise InputError(_unwritable(path, error)) from error
         try:
@@ -67,6 +68,11 @@ def make_parents(path: Path) -> Iterator[None]:
         for folder in new_parents:
             with suppress(OSError):
                 folder.rmdir()
+
+
+def hidden_name(path: Path, ending: str) -> str:
+    """The name of a hidden neighbour of a folder, of a length that file systems take."""
+    return f".{shortened(path.name, 80)}.{ending}"
 
 
 def _unwritable(path: Path, error: OSError) -> str:
@@ -124,7 +130,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     if not path.exists():
         os.replace(partial, path)
         return
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.old-"))
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path, "old-")))
     os.replace(path, aside)
     try:
         os.replace(partial, path)

@@ -155,8 +155,11 @@ class SequenceWriter:
             self._resources = stack.pop_all()
         return self
 
-    def append(self, gaussians: Gaussians) -> None:
+    def append(self, gaussians: Gaussians) -> list[tuple[int, int]]:
         """Write the next frames [t, N].
+
+        Returns:
+            offset and length in bytes of each stretch of the file that was written.
 
         Raises:
             ValueError: another N or type than the first frames, more than `num_frames` in all, or
@@ -175,8 +178,7 @@ class SequenceWriter:
                 f"{self.frames_written} + {count} frames do not fit into {self.num_frames}"
             )
         types = {name: getattr(gaussians, name).dtype for name in _FIELDS}
-        if not self._types:
-            self._write_header(types)
+        stretches = [] if self._types else [(0, self._write_header(types))]
         if types != self._types:
             raise ValueError(f"frames of another type: {types}, the first had {self._types}")
         for name in _FIELDS:
@@ -184,10 +186,13 @@ class SequenceWriter:
             if not tensor.isfinite().all():
                 raise ValueError(f"{name} hold values that are not finite")
             frame_bytes = tensor[:1].numel() * tensor.element_size()
-            self._stream.seek(self._offsets[name] + self.frames_written * frame_bytes)
+            offset = self._offsets[name] + self.frames_written * frame_bytes
+            self._stream.seek(offset)
             _write_tensor(self._stream, tensor)
+            stretches.append((offset, count * frame_bytes))
         self._stream.flush()
         self.frames_written += count
+        return stretches
 
     def __exit__(
         self,
@@ -199,7 +204,8 @@ class SequenceWriter:
         assert resources is not None
         resources.__exit__(kind, error, trace)
 
-    def _write_header(self, types: dict[str, torch.dtype]) -> None:
+    def _write_header(self, types: dict[str, torch.dtype]) -> int:
+        """Header and cameras; returns the header's length in bytes."""
         assert self._stream is not None
         unknown = {str(kind) for kind in types.values()} - {str(kind) for kind in _TYPE_NAMES}
         if unknown:
@@ -228,6 +234,7 @@ class SequenceWriter:
             self._stream.seek(offsets[name])
             _write_tensor(self._stream, tensor)
         self._offsets, self._types = offsets, types
+        return len(header)
 
 
 class _complete_on_exit:  # noqa: N801  (reads as the verb it is)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.io.json_file import parse_json
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 
@@ -276,10 +277,7 @@ def parsed_config(text: str, source: str, from_dict: Callable[[dict[str, Any]], 
     Raises:
         InputError: naming the source, if it is not that.
     """
-    try:
-        values: Any = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"model config in {source} is not JSON: {error}") from error
+    values = parse_json(text, f"model config in {source}")
     if not isinstance(values, dict):
         raise InputError(f"model config in {source} must be a JSON object")
     try:

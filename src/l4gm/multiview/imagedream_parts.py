@@ -6,7 +6,6 @@ The only module that imports diffusers and transformers.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 from l4gm.multiview.clip_image import ClipPreprocessing
 from l4gm.multiview.hub import find_snapshot, offline_folder
 from l4gm.multiview.unet import IMAGE_EMBED_CHANNELS, MultiViewUNet, MultiViewUNetConfig
@@ -214,7 +214,7 @@ def _read_unet(folder: Path) -> MultiViewUNet:
     config_file = folder / "config.json"
     weights_file = _weights_file(folder)
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file)
         config = {key: value for key, value in config.items() if not key.startswith("_")}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{config_file}: expected a JSON object ({error})") from error
