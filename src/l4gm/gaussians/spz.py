@@ -91,7 +91,10 @@ def read_spz(path: str | os.PathLike[str]) -> Gaussians:
         raise InputError(f"{path}: cut off: it should hold {count} Gaussians; get it anew")
     ends = np.cumsum([9 * count, count, 3 * count, 3 * count])
     pieces = np.split(np.frombuffer(body[:size], np.uint8), ends)
-    means, alphas, colors, scales, quats = (piece.reshape(count, -1) for piece in pieces)
+    widths = (9, 1, 3, 3, rotation_bytes)
+    means, alphas, colors, scales, quats = (
+        piece.reshape(count, width) for piece, width in zip(pieces, widths, strict=True)
+    )
     fixed = np.zeros((count, 3, 4), np.uint8)
     fixed[..., 1:] = means.reshape(count, 3, 3)  # at the top, so that the sign is the sign
     places = fixed.view("<i4")[..., 0] >> 8

@@ -58,7 +58,8 @@ def checked(gaussians: Gaussians, path: str | os.PathLike[str]) -> Gaussians:
     """
     for name in FIELDS:
         values = getattr(gaussians, name)
-        bad = ~values.isfinite().reshape(gaussians.num_gaussians, -1).all(-1)
+        bad = ~values.isfinite()
+        bad = bad if bad.ndim == 1 else bad.any(-1)
         if bad.any():
             raise InputError(
                 f"{path}: {name} are not finite for {int(bad.sum())} of "
