@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -26,6 +27,7 @@ from typing import Any
 from l4gm import __version__
 from l4gm.cli.usage import CommandError, CommonOptions, UsageError, parse
 from l4gm.errors import InputError
+from l4gm.io.names import printable
 from l4gm.model.allocator import keep_large_buffers
 
 VERBS = {
@@ -59,6 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a terminal that cannot show every letter
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -223,13 +228,14 @@ class _StderrHandler(logging.Handler):
     """Looks up sys.stderr at each message, which a progress bar replaces while it lives."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"l4gm: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        text = " ".join(record.getMessage().split())
+        print(f"l4gm: {record.levelname.lower()}: {printable(text)}", file=sys.stderr)
 
 
 def _fail(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"l4gm: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"l4gm: error: {printable(' '.join(message.split()))}", file=sys.stderr)
     return code
 
 

@@ -13,6 +13,7 @@ from l4gm.cli.output_folder import REPORT_NAME
 from l4gm.cli.unfinished_run import check_startable
 from l4gm.cli.usage import CommonOptions, UsageError, positive
 from l4gm.errors import InputError
+from l4gm.io.names import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -116,11 +117,16 @@ def _output_folders(options: Options) -> list[Path]:
     if not videos:
         raise UsageError("expected at least one VIDEO (l4gm reconstruct --help)")
     if len(videos) == 1:
-        return [options.out if options.out is not None else Path(f"{videos[0].stem}_4d")]
+        return [options.out if options.out is not None else Path(_name(videos[0]))]
     if options.views is not None:
         raise UsageError("--views belongs to one video; give the videos one by one")
-    names = [f"{video.stem}_4d" if options.out is None else video.stem for video in videos]
+    names = [_name(video) if options.out is None else video.stem for video in videos]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"two videos would become {twice[0]!r}; rename one of them")
     return [(options.out or Path()) / name for name in names]
+
+
+def _name(video: Path) -> str:
+    """The name of the folder of a video's result."""
+    return f"{shortened(video.stem, 240)}_4d"

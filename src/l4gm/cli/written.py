@@ -81,10 +81,11 @@ class Written:
             lines = path.read_text().splitlines()[: state["lines"]]
         except (OSError, ValueError) as error:
             raise InputError(f"{path.name} cannot be read ({error})") from None
+        digest = hashlib.sha256("".join(f"{line}\n" for line in lines).encode())
+        if state != {"lines": len(lines), "sha256": digest.hexdigest()}:
+            raise InputError(f"{path.name} is damaged")
         for line in lines:
             self._append(line)
-        if self.state != state:
-            raise InputError(f"{path.name} is damaged")
         for name, offset, length, expected in map(json.loads, lines):
             file = self._folder / name
             if not file.exists() or not stat.S_ISREG(file.lstat().st_mode):

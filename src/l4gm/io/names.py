@@ -10,7 +10,10 @@ _DIGEST_LETTERS = 8
 # Control and format characters (escape sequences, newlines, marks that turn the writing
 # direction) and halves of surrogate pairs (bytes of names that are not UTF-8).
 _UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_JOINER = "\u200d"  # of emoji such as families; harmless
+_REFUSED_CATEGORIES = {"Cc", "Cs", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"  # of letters, and of emoji such as families; harmless
+_MAX_NAME_BYTES = 255  # of every file system in use
+_MAX_PATH_BYTES = 4095
 
 
 def printable(text: str) -> str:
@@ -19,6 +22,21 @@ def printable(text: str) -> str:
     A name's byte that is no UTF-8 becomes its code, as "\\xff".
     """
     return "".join(map(_escaped, text))
+
+
+def name_fault(path: str) -> str | None:
+    """Why a path cannot be used, in words; None if it can.
+
+    Control characters and bytes that are not UTF-8 are refused in what the command line names:
+    libraries, reports and pages cannot hold them.
+    """
+    if any(unicodedata.category(character) in _REFUSED_CATEGORIES for character in path):
+        return "it holds control characters or is not UTF-8; rename it"
+    if len(path.encode()) > _MAX_PATH_BYTES or any(
+        len(part.encode()) > _MAX_NAME_BYTES for part in path.split("/")
+    ):
+        return f"a name in it has more than {_MAX_NAME_BYTES} bytes; give a shorter one"
+    return None
 
 
 def shortened(name: str, limit_bytes: int) -> str:
@@ -53,7 +71,7 @@ def plain_file_name(name: str, limit_bytes: int = 100) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character == _JOINER or unicodedata.category(character) not in _UNSAFE_CATEGORIES:
+    if character in _JOINERS or unicodedata.category(character) not in _UNSAFE_CATEGORIES:
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte that is no UTF-8

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media import images
+from l4gm.media.demuxers import READ_OPTIONS
 from l4gm.media.frames import frame_levels, frame_rate, upright
 from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX, FrameRateResampler, VideoInfo
 
@@ -184,7 +185,9 @@ class _Decoder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._container = av.open(str(path.absolute()), metadata_errors="replace")
+            self._container = av.open(
+                str(path.absolute()), metadata_errors="replace", options=READ_OPTIONS
+            )
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(
                 f"{path}: not a video, or cut off before its index ({_reason(error)}); {EXPECTED}"
