@@ -65,7 +65,10 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, kind) for kind in kinds)
     if origin is Literal:
         return value in kinds
-    if origin in (tuple, Sequence):
+    if origin is dict:
+        is_named = isinstance(value, dict) and all(isinstance(name, str) for name in value)
+        return is_named and all(_fits(item, kinds[1]) for item in value.values())
+    if origin in (tuple, list, Sequence):
         is_short_list = isinstance(value, list | tuple) and len(value) <= _MAX_LENGTH
         return is_short_list and all(_fits(item, kinds[0]) for item in value)
     if hint in (int, float) and isinstance(value, bool):

@@ -125,7 +125,7 @@ def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
             raise InputError(f"{path}: not a PLY file (it does not start with 'ply')")
     check_ply_header(path)
     try:
-        data = plyfile.PlyData.read(str(path))
+        data = plyfile.PlyData.read(str(path), mmap=False)  # a mapped file that shrinks is a crash
     # A bad header shows itself as any of these: a bad line, a count that no memory holds, text
     # that is not ASCII. plyfile's parse errors are not a ValueError.
     except (plyfile.PlyParseError, ValueError, TypeError, MemoryError, OverflowError) as error:

@@ -327,13 +327,25 @@ def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameFor
     width = picture.width
     if pixel_aspect and 0.2 < pixel_aspect < 5:
         width = max(1, round(width * pixel_aspect))
-    matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
     return _FrameForm(
         width=width,
         height=picture.height,
         has_alpha=any(component.is_alpha for component in picture.format.components),
-        display_matrix=None if matrix is None else np.frombuffer(bytes(matrix), np.int32),
+        display_matrix=_display_matrix(picture),
     )
+
+
+def _display_matrix(picture: av.VideoFrame) -> NDArray[np.int32] | None:
+    """[9] in FFmpeg's form, or None."""
+    try:
+        matrix = picture.side_data.get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-overload]
+    except ValueError:  # a kind of side data that PyAV has no name for, as EXIF is in FFmpeg 8
+        if not picture.rotation:
+            return None
+        turn = np.deg2rad(picture.rotation)  # counterclockwise
+        cosine, sine = round(65536 * np.cos(turn)), round(65536 * np.sin(turn))
+        return np.array([cosine, -sine, 0, sine, cosine, 0, 0, 0, 1 << 30], np.int32)
+    return None if matrix is None else np.frombuffer(bytes(matrix), np.int32)
 
 
 def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
