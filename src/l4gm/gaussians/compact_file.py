@@ -212,7 +212,7 @@ def _parse_index(archive: Archive) -> CompactInfo:
     version = document.get("version")
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{archive.path}: format version {version!r}, this l4gm reads {FORMAT_VERSION}; "
+            f"{archive.path}: format version {version!r:.40}, this l4gm reads {FORMAT_VERSION}; "
             "update l4gm"
         )
     try:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media.info import FALLBACK_FPS, FrameRateResampler, VideoInfo
+from l4gm.media.limits import DAMAGED_IMAGE, reduced
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def is_image(path: Path) -> bool:
             return True
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: image too large ({error}); scale it down first") from error
-    except (UnidentifiedImageError, OSError):
+    except DAMAGED_IMAGE:
         return False
 
 
@@ -66,7 +67,7 @@ def probe_image(path: Path) -> VideoInfo:
             fps = FALLBACK_FPS if count == 1 else count / sum(_durations(image, count))
             image.seek(0)
             frame = _to_tensor(image, None)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED_IMAGE as error:
         raise InputError(f"{path}: damaged image ({_one_line(error)}); save it again") from error
     return VideoInfo(
         width=frame.shape[1],
@@ -96,7 +97,7 @@ def read_image(path: Path) -> Iterator[Tensor]:
                 image.seek(index)
                 yield from resampler.push(_to_tensor(image, channels), time)
                 time += _duration(image)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED_IMAGE as error:
         logger.warning("%s: damaged after frame %d (%s)", path, index, _one_line(error))
 
 
@@ -131,7 +132,7 @@ def read_folder(folder: Path) -> Iterator[Tensor]:
         try:
             with Image.open(path, formats=FORMATS) as image:
                 frame = _to_tensor(image, 4 if info.has_alpha else 3)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except DAMAGED_IMAGE as error:
             raise InputError(
                 f"{path}: damaged image ({_one_line(error)}); save it again or remove it"
             ) from error
@@ -147,7 +148,7 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
     """[H, W, channels] uint8, turned by the EXIF orientation; None: 4 if there is transparency."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on palettes with transparency
-        image = ImageOps.exif_transpose(image)
+        image = ImageOps.exif_transpose(reduced(image))
         if channels is None:
             channels = 4 if image.has_transparency_data else 3
         if image.mode in ("I", "I;16", "I;16B", "I;16L"):

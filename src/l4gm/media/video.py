@@ -29,6 +29,7 @@ from l4gm.media import images
 from l4gm.media.demuxers import READ_OPTIONS
 from l4gm.media.frames import frame_levels, frame_rate, upright
 from l4gm.media.info import FALLBACK_FPS, MIN_SIDE_PX, FrameRateResampler, VideoInfo
+from l4gm.media.limits import limited_size
 
 logger = logging.getLogger(__name__)
 
@@ -327,9 +328,10 @@ def _form_of(picture: av.VideoFrame, pixel_aspect: Fraction | None) -> _FrameFor
     width = picture.width
     if pixel_aspect and 0.2 < pixel_aspect < 5:
         width = max(1, round(width * pixel_aspect))
+    width, height = limited_size(width, picture.height)
     return _FrameForm(
         width=width,
-        height=picture.height,
+        height=height,
         has_alpha=any(component.is_alpha for component in picture.format.components),
         display_matrix=_display_matrix(picture),
     )

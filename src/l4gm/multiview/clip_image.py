@@ -52,7 +52,7 @@ class ClipPreprocessing:
                 std=tuple(float(value) for value in config.get("image_std", cls.std)),
                 resample=int(Image.Resampling(config.get("resample", cls.resample))),
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{path}: expected the settings of a CLIP image processor ({error}); "
                 "download it again"
