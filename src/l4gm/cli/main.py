@@ -44,6 +44,8 @@ VERBS = {
     "doctor": "say what this machine has, what is missing, and how to get it",
 }
 
+_LONGEST_MESSAGE = 800
+
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
@@ -235,7 +237,10 @@ class _StderrHandler(logging.Handler):
 def _fail(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"l4gm: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    text = printable(" ".join(message.split()))
+    if len(text) > _LONGEST_MESSAGE:  # of a value that somebody made long
+        text = f"{text[: _LONGEST_MESSAGE - 200]} ... {text[-190:]}"
+    print(f"l4gm: error: {text}", file=sys.stderr)
     return code
 
 

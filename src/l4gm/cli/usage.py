@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import tyro
 
+from l4gm.cli.option_ranges import range_fault
 from l4gm.io.names import name_fault
 
 OptionsT = TypeVar("OptionsT")
@@ -67,6 +68,7 @@ def parse(
                 args=list(arguments),
             )
         _check_names(parsed)
+        _check_numbers(parsed)
         return parsed
     except SystemExit as stop:
         if stop.code:
@@ -84,6 +86,15 @@ def _check_names(options: object) -> None:
             if isinstance(item, str | Path) and (fault := name_fault(str(item))):
                 shown = str(item) if len(str(item)) < 60 else f"{str(item)[:60]}..."
                 raise UsageError(f"{name.replace('_', '-')} {shown}: {fault}")
+
+
+def _check_numbers(options: object) -> None:
+    """Raise UsageError if a number is outside the range of its option."""
+    for name, value in vars(options).items():
+        for item in value if isinstance(value, tuple) else (value,):
+            is_number = isinstance(item, int | float) and not isinstance(item, bool)
+            if is_number and (fault := range_fault(name, item)):
+                raise UsageError(f"--{name.replace('_', '-')} {item!s:.40}: {fault}")
 
 
 def one_line(framed: str) -> str:

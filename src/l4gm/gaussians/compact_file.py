@@ -8,7 +8,6 @@ frame by the zip's directory. `compact_codec` has the pictures.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -41,6 +40,7 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 
 _MAX_INDEX_BYTES = 1 << 16
+_MOST = 1e30  # float32 holds it, and what is worked out from it
 _MAX_KEY_EVERY = 64  # so many pictures are decoded at most to show one
 # Bytes in memory for each of the file. What is invisible or stands still is stored as nearly
 # nothing: one honest frame comes to hundreds, a sequence to thousands.
@@ -262,6 +262,6 @@ def _integer(document: dict[str, Any], name: str, low: int, high: int) -> int:
 
 def _numbers(values: Any, count: int) -> list[float]:
     numbers = [float(value) for value in values]
-    if len(numbers) != count or not all(math.isfinite(value) for value in numbers):
-        raise ValueError(f"expected {count} finite numbers, got {str(values)[:80]}")
+    if len(numbers) != count or not all(abs(value) <= _MOST for value in numbers):
+        raise ValueError(f"expected {count} numbers up to {_MOST:g}, got {str(values)[:80]}")
     return numbers

@@ -22,7 +22,7 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.compressed_ply import is_compressed, unpack
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
 from l4gm.gaussians.ply_header import check_ply_header
-from l4gm.gaussians.still import HARMONIC_DEGREE_0, unit_quats
+from l4gm.gaussians.still import HARMONIC_DEGREE_0, checked, unit_quats
 from l4gm.gaussians.types import Gaussians
 
 PRUNE_BELOW_OPACITY = 0.005  # as the released code
@@ -106,14 +106,14 @@ def read_ply(path: str | os.PathLike[str], *, up: Up = "y") -> Gaussians:
             "is it a point cloud or a mesh?"
         )
     table = {name: _column(vertex, names, path) for name, names in _COLUMNS.items()}
-    gaussians = Gaussians(
+    gaussians = Gaussians(  # a finite logarithm may be of an infinite scale
         means=table["means"],
         quats=unit_quats(table["quats"]),
         scales=table["scales"].exp(),
         opacities=table["opacities"][:, 0].sigmoid(),
         colors=(table["colors"] * HARMONIC_DEGREE_0 + 0.5).clamp(0, 1),
     )
-    return from_file_axes(gaussians, up)
+    return from_file_axes(checked(gaussians, path), up)
 
 
 def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:

@@ -281,7 +281,7 @@ def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> Gaussian
             raise ValueError(f"need 0 <= start < stop <= {opened.num_frames}, got {start}:{stop}")
         tensors = {name: opened.file.get_slice(name)[start:stop] for name in _FIELDS}
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        if not tensor.float().isfinite().all():  # float64 holds what rendering cannot
             raise InputError(f"{path}: {name} hold values that are not finite; write it anew")
     return Gaussians(**tensors)
 
@@ -356,6 +356,8 @@ class _Opened:
         numbers = {n: self.number(f"l4gm.cameras.{n}", kind) for n, kind in _CAMERA_NUMBERS.items()}
         try:
             tensors = {name: self.file.get_tensor(f"cameras.{name}") for name in _CAMERA_TENSORS}
+            if not all(tensor.float().isfinite().all() for tensor in tensors.values()):
+                raise ValueError("values that are not finite")
             cameras = Cameras(**tensors, **numbers)
             if cameras.shape not in ((), (self.num_frames,)):
                 raise ValueError(f"one for all or one per frame, got {list(cameras.shape)}")

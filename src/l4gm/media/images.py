@@ -15,7 +15,7 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media.info import FALLBACK_FPS, FrameRateResampler, VideoInfo
-from l4gm.media.limits import DAMAGED_IMAGE, reduced
+from l4gm.media.limits import DAMAGED_IMAGE, check_animation, reduced
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ DEFAULT_FRAME_SECONDS = 0.1  # browsers show an animation frame without a durati
 def is_image(path: Path) -> bool:
     """Whether the file's content (not its name) is an image that Pillow reads."""
     try:
-        with Image.open(path, formats=FORMATS):
+        with Image.open(path, formats=FORMATS) as image:
+            check_animation(image)
             return True
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: image too large ({error}); scale it down first") from error

@@ -20,7 +20,15 @@ DAMAGED_IMAGE = (
 )
 """What Pillow raises on damaged files: its readers trust what a header says."""
 
+_MAX_ANIMATION_PIXELS = 4 * MAX_PIXELS  # every frame is decoded twice
 _STRIP_ROWS = 256  # of the smaller image
+
+
+def check_animation(image: Image.Image) -> None:
+    """Raise DecompressionBombError if the frames of an animation are larger than 8K."""
+    width, height = image.size
+    if width * height > _MAX_ANIMATION_PIXELS and getattr(image, "is_animated", False):
+        raise Image.DecompressionBombError(f"an animation of {width} x {height} pixels")
 
 
 def limited_size(width: int, height: int) -> tuple[int, int]:

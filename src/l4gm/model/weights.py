@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.io.json_file import parse_json
+from l4gm.io.tensor_file import sort_header
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 
@@ -129,6 +130,7 @@ def save_weights(
     described = {config_key: json.dumps(config.to_dict()), **(metadata or {})}
     with atomic_file(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt", **described})
+        sort_header(partial)
 
 
 def read_header(path: str | os.PathLike[str]) -> WeightHeader:
