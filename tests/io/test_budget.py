@@ -57,7 +57,7 @@ def test_the_limit_is_the_machines_or_what_is_set(
     memory_limit_bytes.cache_clear()
 
 
-def flat_picture(width: int, height: int, kind: str) -> bytes:
+def flat_image(width: int, height: int, kind: str) -> bytes:
     stream = io.BytesIO()
     Image.new("RGBA" if kind == "PNG" else "RGB", (width, height)).save(
         stream, kind, **({"lossless": True} if kind == "WEBP" else {})
@@ -66,7 +66,7 @@ def flat_picture(width: int, height: int, kind: str) -> bytes:
 
 
 def compact_bomb(path: Path) -> None:
-    """A kilobyte: one flat picture of 14 million Gaussians."""
+    """A kilobyte: one flat image of 14 million Gaussians."""
     count = 14_000_000
     width = picture_width(count)
     index = {
@@ -78,7 +78,7 @@ def compact_bomb(path: Path) -> None:
     }
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("index.json", json.dumps(index))
-        picture = flat_picture(width, TILES * picture_rows(count, width), "WEBP")
+        picture = flat_image(width, TILES * picture_rows(count, width), "WEBP")
         archive.writestr("frame_0000.webp", picture)
 
 
@@ -93,9 +93,9 @@ def spz_bomb(path: Path) -> None:
 
 
 def sog_bomb(path: Path) -> None:
-    """Five flat PNG pictures of 59 million pixels."""
+    """Five flat PNG images of 59 million pixels."""
     side = 7700
-    picture = flat_picture(side, side, "PNG")
+    picture = flat_image(side, side, "PNG")
     names = ("means_l", "means_u", "scales", "quats", "sh0")
     meta = {
         "version": 2,

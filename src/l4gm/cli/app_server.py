@@ -198,7 +198,7 @@ def _parts(path: str) -> list[str]:
 
 
 def _state(job: Job) -> dict[str, object]:
-    """What the page is told of a job."""
+    """What the page shows of a job."""
     return {
         "id": job.id,
         "name": job.name,

@@ -1,4 +1,4 @@
-"""What an unfinished run has written, with checksums, so that damage is found before going on.
+"""What an unfinished run has written, with checksums, so that damage is found in time.
 
 A line of JSON for each stretch of a file. Before a record is made that speaks of them, the files
 and these lines are on the disk itself, not only on their way.

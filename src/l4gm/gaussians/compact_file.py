@@ -41,7 +41,7 @@ INDEX_NAME = "index.json"
 
 _MAX_INDEX_BYTES = 1 << 16
 _MOST = 1e30  # float32 holds it, and what is worked out from it
-_MAX_KEY_EVERY = 64  # so many pictures are decoded at most to show one
+_MAX_KEY_EVERY = 64  # so many frames are decoded at most to show one
 # Bytes in memory for each of the file. What is invisible or stands still is stored as nearly
 # nothing: one honest frame comes to hundreds, a sequence to thousands.
 _FRAME_RATIO, _SEQUENCE_RATIO = 1000, 20_000

@@ -65,20 +65,20 @@ def check_in_memory(path: str | os.PathLike[str], needed: int) -> None:
 
 @cache
 def memory_limit_bytes() -> int:
-    """Most memory that reading one file may take: half of this machine's, unless told otherwise.
+    """Most memory that reading one file may take: half of this machine's, unless the environment sets another.
 
     Raises:
         InputError: the environment variable L4GM_MAX_READ_GB is not a positive number.
     """
-    told = os.environ.get(MEMORY_VARIABLE)
-    if told is None:
+    given = os.environ.get(MEMORY_VARIABLE)
+    if given is None:
         return _machine_bytes() // 2
     try:
-        limit = float(told)
+        limit = float(given)
     except ValueError:
         limit = -1.0
     if not 0 < limit < 1e6:
-        raise InputError(f"{MEMORY_VARIABLE} must be a positive number of gigabytes, got {told!r}")
+        raise InputError(f"{MEMORY_VARIABLE} must be a positive number of gigabytes, got {given!r}")
     return int(limit * _GB)
 
 

@@ -1,7 +1,7 @@
 """Which containers FFmpeg may read: those that hold their media themselves.
 
 Playlists (HLS, DASH, concat, SDP ...) name other files and addresses, which FFmpeg opens for
-whoever wrote the playlist; text demuxers turn any text into pictures; devices are no files.
+whoever wrote the playlist; text demuxers turn any text into images; devices are no files.
 """
 
 from __future__ import annotations
