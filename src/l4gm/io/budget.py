@@ -65,10 +65,12 @@ def check_in_memory(path: str | os.PathLike[str], needed: int) -> None:
 
 @cache
 def memory_limit_bytes() -> int:
-    """Most memory that reading one file may take: half of this machine's, unless the environment sets another.
+    """Most memory that reading one file may take.
+
+    Half of this machine's or container's, unless L4GM_MAX_READ_GB sets another.
 
     Raises:
-        InputError: the environment variable L4GM_MAX_READ_GB is not a positive number.
+        InputError: that variable is not a positive number of gigabytes.
     """
     given = os.environ.get(MEMORY_VARIABLE)
     if given is None:
