@@ -26,7 +26,7 @@ from typing import Any
 
 from l4gm import __version__
 from l4gm.cli.usage import CommandError, CommonOptions, UsageError, parse
-from l4gm.errors import InputError
+from l4gm.errors import InputError, short_message
 from l4gm.io.names import printable
 from l4gm.model.allocator import keep_large_buffers
 
@@ -45,8 +45,6 @@ VERBS = {
     "fetch": "get what is too large to come with the package",
     "doctor": "say what this machine has, what is missing, and how to get it",
 }
-
-_LONGEST_MESSAGE = 800
 
 FAILED, BAD_INPUT, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
@@ -249,9 +247,7 @@ class _StderrHandler(logging.Handler):
 def _fail(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    text = printable(" ".join(message.split()))
-    if len(text) > _LONGEST_MESSAGE:  # of a value that somebody made long
-        text = f"{text[: _LONGEST_MESSAGE - 200]} ... {text[-190:]}"
+    text = printable(short_message(" ".join(message.split())))
     print(f"l4gm: error: {text}", file=sys.stderr)
     return code
 

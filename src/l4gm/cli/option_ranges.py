@@ -44,6 +44,8 @@ def range_fault(name: str, value: float) -> str | None:
         return None
     if not math.isfinite(value) and name not in _RANGES:
         return "expected a finite number"
+    if value <= 0 < low:
+        return f"expected a number above 0, at most {_text(high)}"
     return f"expected {_text(low)} to {_text(high)}"
 
 

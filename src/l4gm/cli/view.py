@@ -63,9 +63,9 @@ def player_page(asset: Path, fps: float | None) -> bytes:
     """
     ready = asset / PAGE_NAME if asset.is_dir() else asset
     if ready.suffix.lower() == ".html" and ready.is_file():
-        page = ready.read_bytes()
-        if _GENERATOR in page[:_HEAD_BYTES]:
-            return page
+        content = ready.read_bytes()
+        if _GENERATOR in content[:_HEAD_BYTES]:
+            return content
         if ready == asset:
             raise InputError(f"{ready}: not a page that l4gm made; open it in a browser yourself")
 
