@@ -175,7 +175,7 @@ class _Decoder:
         assert self._form is not None
         form = self._form
         fps = times.fps()
-        num_frames = times.num_frames(fps) or None
+        num_frames = times.num_frames(fps, self.path) or None
         mask = "a stream" if self.has_mask_stream else _mask_file(self.path)
         notes = [] if form.conversion is None else [form.conversion.note]
         if picture.interlaced_frame:

@@ -98,7 +98,7 @@ def _probe(path: Path, size: int, changed_ns: int) -> tuple[VideoInfo, FrameTime
         duration = None
     times = FrameTimes(seconds=seconds, last_seconds=duration)
     fps = times.fps()
-    num_frames = times.num_frames(fps)
+    num_frames = times.num_frames(fps, path)
     info = VideoInfo(
         width=frame.shape[1],
         height=frame.shape[0],
