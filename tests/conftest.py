@@ -35,16 +35,6 @@ def parity_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def needs_bundled() -> None:
-    """For tests of the bundled model: they skip where its weights are not in the checkout."""
-    from l4gm.model.sources import SOLID_NAME, bundled_folder
-
-    path = bundled_folder("mini") / SOLID_NAME
-    if not path.is_file():
-        pytest.skip(f"no bundled weights in {path}")
-
-
-@pytest.fixture(scope="session")
 def video_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder of a tiny random network of the bundled kind, for tests to which it does not
     matter what comes out."""

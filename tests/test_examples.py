@@ -42,7 +42,6 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("needs_bundled")
 def test_reconstruct_then_render(tmp_path: Path, video: Path) -> None:
     said = run("01_reconstruct.py", video, "--out", tmp_path / "a")
     asset = tmp_path / "a" / "object.safetensors"
@@ -58,7 +57,6 @@ def test_reconstruct_then_render(tmp_path: Path, video: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("needs_bundled")
 def test_long_video(tmp_path: Path, video: Path) -> None:
     out = tmp_path / "new" / "long.safetensors"
     said = run("03_long_video.py", video, "-o", out)

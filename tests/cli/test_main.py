@@ -113,7 +113,7 @@ def test_unknown_verb_suggests_the_nearest(run: Callable) -> None:
         (("reconstruct", "a.mp4", "--devise", "cpu"), ["--devise", "--device"]),
         (("reconstruct", "a.mp4", "--max-frames", "many"), ["--max-frames", "many"]),
         (("reconstruct", "a.mp4", "--max-frames", "0"), ["--max-frames 0", "above 0"]),
-        (("export", "a", "--format", "obj", "-o", "b"), ["obj", "ply", "safetensors", "html"]),
+        (("export", "a", "--format", "stl", "-o", "b"), ["stl", "ply", "safetensors", "html"]),
     ],
 )
 def test_usage_errors_are_one_line(

@@ -26,11 +26,11 @@ def square(left: int, background: int = 255, width: int = 96) -> torch.Tensor:
 
 @pytest.mark.parametrize("fps", [24.0, 25.0, 5.0])
 def test_the_result_has_the_rate_that_is_asked_for(
-    run: Callable, tmp_path: Path, model_folder: Path, fps: float
+    run: Callable, tmp_path: Path, video_model: Path, fps: float
 ) -> None:
     write_video(tmp_path / "a.mp4", [square(20 + index) for index in range(12)], 30)
     out = tmp_path / "out"
-    options = ("--model", model_folder, "-o", out, "--output-fps", fps, *SMALL)
+    options = ("--model", video_model, "-o", out, "--output-fps", fps, *SMALL)
     assert run("reconstruct", tmp_path / "a.mp4", *options).code == 0
     sequence = read_sequence(out / "sequence.safetensors")
     assert sequence.fps == pytest.approx(fps)
@@ -38,13 +38,13 @@ def test_the_result_has_the_rate_that_is_asked_for(
 
 
 def test_the_way_of_an_object_is_reported_and_put_back(
-    run: Callable, tmp_path: Path, model_folder: Path
+    run: Callable, tmp_path: Path, video_model: Path
 ) -> None:
     write_video(tmp_path / "a.mp4", [square(6 + 24 * k, width=240) for k in range(8)], 10)
     means = {}
     for name, option in (("still", ()), ("way", ("--keep-path",))):
         out = tmp_path / name
-        options = ("--model", model_folder, "-o", out, *option, *SMALL)
+        options = ("--model", video_model, "-o", out, *option, *SMALL)
         outcome = run("reconstruct", tmp_path / "a.mp4", *options)
         assert outcome.code == 0
         means[name] = read_sequence(out / "sequence.safetensors").gaussians.means
@@ -56,34 +56,35 @@ def test_the_way_of_an_object_is_reported_and_put_back(
     torch.testing.assert_close(moved[:, 2], torch.zeros(8), atol=1e-5, rtol=0)
 
 
-def test_a_shot_of_several(run: Callable, tmp_path: Path, model_folder: Path) -> None:
+def test_a_shot_of_several(run: Callable, tmp_path: Path, video_model: Path) -> None:
     green = torch.tensor([40, 200, 60]).byte()
     second = [torch.where(square(40 + k) == 255, green, square(40 + k)) for k in range(6)]
     write_video(tmp_path / "a.mp4", [*[square(20 + k) for k in range(4)], *second], 10)
     out = tmp_path / "out"
-    outcome = run("reconstruct", tmp_path / "a.mp4", "-o", out, "--model", model_folder, *SMALL)
+    outcome = run("reconstruct", tmp_path / "a.mp4", "-o", out, "--model", video_model, *SMALL)
     assert outcome.code == 0
     assert outcome.err.count("2 shots: the longest, number 2, is used") == 1
     assert json.loads((out / "report.json").read_text())["result"]["num_frames"] == 6
-    options = ("--shot", "1", "--overwrite", "--model", model_folder, *SMALL)
+    options = ("--shot", "1", "--overwrite", "--model", video_model, *SMALL)
     assert run("reconstruct", tmp_path / "a.mp4", "-o", out, *options).code == 0
     assert json.loads((out / "report.json").read_text())["result"]["num_frames"] == 4
-    refused = run("reconstruct", tmp_path / "a.mp4", "-o", tmp_path / "b", "--shot", "3", *SMALL)
+    options = ("--shot", "3", "--model", video_model, *SMALL)
+    refused = run("reconstruct", tmp_path / "a.mp4", "-o", tmp_path / "b", *options)
     assert refused.code == 2
     assert "shot 3 of 2" in refused.err
 
 
 def test_images_in_a_row_are_one_video(
-    run: Callable, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable, tmp_path: Path, video_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("cat").mkdir()
     names = [f"cat/f_{index:02d}.png" for index in range(4)]
     for index, name in enumerate(names):
         Image.fromarray(np.asarray(square(20 + 3 * index))).save(name)
-    assert run("reconstruct", *names, "--model", model_folder, *SMALL).code == 0
+    assert run("reconstruct", *names, "--model", video_model, *SMALL).code == 0
     assert len(read_sequence("f_4d/sequence.safetensors")) == 4
     Image.fromarray(np.asarray(square(0))).save("dog.png")
-    refused = run("reconstruct", "dog.png", *names, "--model", model_folder, *SMALL)
+    refused = run("reconstruct", "dog.png", *names, "--model", video_model, *SMALL)
     assert refused.code == 2
     assert "numbered frames of one folder" in refused.err

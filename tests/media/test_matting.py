@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l4gm.errors import InputError
+from l4gm.media import matting
 from l4gm.media.matting import AlphaChannel, Opaque, choose_matting, keep_as_is
 from l4gm.media.plain_key import PlainKey
 from l4gm.media.video import read_frames, write_video
@@ -189,9 +190,14 @@ def clutter(seed: int = 0) -> Tensor:
     return 0.1 + 0.8 * (fine + functional.interpolate(coarse, (SIDE, SIDE))[0]) / 2
 
 
-def test_a_cluttered_still_picture_is_refused_with_a_way_out() -> None:
+def test_a_cluttered_still_picture_is_refused_with_a_way_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matting, "find_segmenter", lambda: None)
     frame = clutter().mul(255).to(torch.uint8).permute(1, 2, 0)
-    with pytest.raises(InputError, match=r"street\.mp4.*l4gm\[matting\].*--no-matting") as caught:
+    with pytest.raises(
+        InputError, match=r"street\.mp4.*l4gm fetch matting.*--no-matting"
+    ) as caught:
         choose_matting([frame] * 5, "street.mp4")
     assert "\n" not in str(caught.value)
 

@@ -225,6 +225,19 @@ def test_sides_show_no_streaks_of_the_front() -> None:
     assert (image[2:, :, 54:74, 60:68] - 0.5).abs().mean() < 0.05
 
 
+def test_white_in_the_outline_does_not_get_onto_the_object() -> None:
+    """A matte that takes half-covered pixels of an image on white for object."""
+    frame = frame_of(sphere, 128)
+    frame[:, :3] = torch.tensor([0.5, 0.1, 0.1])[:, None, None]
+    careless = torch.cat([on_white(frame), (frame[:, 3:] > 0.2).float()], 1)
+    volume = volume_of(sphere)
+    dark = Volume(volume.logits, volume.colors * 0.2, volume.motion)
+    found = surface_gaussians(dark, FRUSTUM, careless, None, NUM)[0]
+    assert found.colors.max() < 0.6
+    image = render(found, FRUSTUM.camera.resized(128).reshape(1)).image
+    assert psnr(image, on_white(frame)) > 28
+
+
 def given_views(shape: Shape, azimuths: list[float]) -> Views:
     cameras = orbit_cameras(azimuths, size=128)
     return Views(image_of(shape, cameras), cameras, volume_of(shape).logits[0])

@@ -50,7 +50,7 @@ EXTRAS = (
     Extra("multiview", ("diffusers", "transformers"), "making the other three views by ImageDream"),
     Extra(
         "matting",
-        ("onnxruntime", "opencv-python-headless"),
+        ("onnxruntime",),
         "removing backgrounds that nothing simpler can",
     ),
     Extra("usd", ("usd-core",), "reading and writing USD"),

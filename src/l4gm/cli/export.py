@@ -27,8 +27,20 @@ l4gm export scan.ply --input-up -y --format glb -o scan.glb
 """
 
 Format = Literal[
-    *("ply", "compressed-ply", "splat", "spz", "sog", "glb", "usd", "safetensors", "l4gm", "html"),
-    *("4dgs", "glb-mesh", "usd-mesh", "obj"),
+    "ply",
+    "compressed-ply",
+    "splat",
+    "spz",
+    "sog",
+    "glb",
+    "usd",
+    "safetensors",
+    "l4gm",
+    "html",
+    "4dgs",
+    "glb-mesh",
+    "usd-mesh",
+    "obj",
 ]
 # What the names of each format's files may end in. Those of one set also take a folder.
 SUFFIXES = {

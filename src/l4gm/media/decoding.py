@@ -429,7 +429,10 @@ def _to_tensor(picture: av.VideoFrame, form: _FrameForm) -> Tensor:
     if form.conversion is not None:
         kind = "rgba64le" if form.has_alpha else "rgb48le"
     image = picture.reformat(width=form.width, height=form.height, format=kind).to_ndarray()
-    array: NDArray[np.uint8] = image if form.conversion is None else form.conversion(image)
+    if form.conversion is None:
+        array = np.asarray(image, np.uint8)
+    else:
+        array = form.conversion(np.asarray(image, np.uint16))
     if form.display_matrix is not None:
         array = upright(array, form.display_matrix)
     return torch.from_numpy(np.ascontiguousarray(array))

@@ -207,12 +207,16 @@ def _frame_indices(image: Image.Image) -> range:
 def _is_transparent_somewhere(image: Image.Image) -> bool:
     """Whether a pixel of the frame at hand is not opaque."""
     if image.mode in TRANSPARENT:
-        return bool(image.getchannel(image.getbands()[-1]).getextrema()[0] < 255)
+        return _has_holes(image.getchannel(image.getbands()[-1]))
     if not image.has_transparency_data:
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bool(image.convert("RGBA").getchannel("A").getextrema()[0] < 255)
+        return _has_holes(image.convert("RGBA").getchannel("A"))
+
+
+def _has_holes(alpha: Image.Image) -> bool:
+    return bool(np.asarray(alpha).min() < 255)
 
 
 def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:

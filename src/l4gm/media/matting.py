@@ -86,9 +86,10 @@ def choose_matting(frames: Sequence[Tensor], source: str) -> Choice:
             continue
         return _without_marks(method, masks, verdict, judged)
     seen = f" ({'; '.join(faults)})" if faults else ""
+    remedy = f"{how_to_get()}, " if find_segmenter() is None else ""
     raise InputError(
         f"{source}: no background that can be removed{seen}: it is not transparent, even or "
-        f"smooth, and the object does not move before a still camera; {how_to_get()}, remove the "
+        f"smooth, and the object does not move before a still camera; {remedy}remove the "
         "background first (white or an alpha channel), or take the frames as they are with "
         "--no-matting"
     )
@@ -127,8 +128,8 @@ def _ladder(frames: Sequence[Tensor], source: str) -> Iterator[Matting]:
 
 def _moving_object(frames: Sequence[Tensor], segment: Segment | None) -> Tensor | None:
     """[S, 1, H, W] bool: roughly what moves, a network's word taken in for every second frame; None
-    without OpenCV, or where nothing moves."""
-    if not vision.is_available() or len(frames) < 3:
+    where nothing moves."""
+    if len(frames) < 3:
         return None
     words = [
         None if segment is None or index % 2 else segment(np.ascontiguousarray(frame.numpy()))

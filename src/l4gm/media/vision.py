@@ -1,16 +1,17 @@
 """What OpenCV does for background removal: motion, the camera's and the object's.
 
-The only module of this part that imports OpenCV; `is_available` says whether it is here.
+Together with `flow` the only module that imports OpenCV.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from l4gm.media.flow import MIN_FLOW_PX, dense_flow
 
 Image = NDArray[np.uint8]
 Affine = NDArray[np.float64]  # [2, 3], from pixels of one frame to those of another
@@ -28,11 +29,6 @@ _AROUND = 2  # frames before and after: a part that rests now moves in one of th
 _LEAST_MOTION = 0.002  # of the frame
 _OTHER_THINGS = 3.0  # times what moves: a network that sees more sees other things as well
 _CUT_ROUNDS = 4
-
-
-def is_available() -> bool:
-    """Whether OpenCV is installed."""
-    return importlib.util.find_spec("cv2") is not None
 
 
 def _opencv() -> Any:
@@ -107,6 +103,8 @@ def moving_object(
     Returns:
         [H, W] of each frame.
     """
+    if min(frames[0].shape[:2]) < MIN_FLOW_PX:
+        return None
     least, most = _motion(frames)
     pixel = max(frames[0].shape[:2]) / 288
     if float(np.median([(each > _MOVES * pixel).mean() for each in least])) < _LEAST_MOTION:
@@ -155,14 +153,11 @@ def _motion(
     """Pixels [H, W] by which each frame's places move against the background to the frames before
     and after: the lesser and the greater of both. Beside a moving thing flow is wrong on one side
     for each, so that the lesser one fits it more closely."""
-    cv2 = _opencv()
-
     grays = [_gray(frame) for frame in frames]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     least, most = [], []
     for index, gray in enumerate(grays):
         steps = [
-            _residual(flow.calc(gray, grays[other], None))
+            _residual(dense_flow(gray, grays[other]))
             for other in (index - 1, index + 1)
             if 0 <= other < len(grays)
         ]

@@ -24,7 +24,7 @@ VIEW_COSINES = np.array([0.1, 0.5])
 OWN_TOLERANCE = 0.02  # of the frustum's depth, behind which a point is hidden
 VIEW_TOLERANCE = 0.04
 COLUMN_ROUNDS = 2
-SHARPENING = 0.6  # of the front, against the blur of rendering
+SHARPENING = 0.45  # of the front, against the blur of rendering
 VIEW_PX = 128  # of the depth maps of given views
 
 Array = NDArray[np.float32]

@@ -13,6 +13,7 @@ from torch import Tensor
 from l4gm.solid.kernels.components import drop_loose_parts
 from l4gm.solid.kernels.field import calm_columns, refine_columns, rim_of_outline
 from l4gm.solid.kernels.front import fill_depth, front_depth, front_normals, smooth_depth
+from l4gm.solid.kernels.paint import inner_colors, unmix_outline
 from l4gm.solid.kernels.skin import count_skin, grow_skin
 from l4gm.solid.kernels.splats import DROPPED, FRONT, LEAST_COSINE, front_splats, settle_skin
 
@@ -60,9 +61,10 @@ def frame_elements(
         lens: [6].
         budget: number of splats that there will be.
     """
-    alpha = torch.from_numpy(np.ascontiguousarray(image[3]))
-    if not (alpha > 0.5).any():
+    if not (image[3] > 0.5).any():
         return None
+    image = _unmixed(image)
+    alpha = torch.from_numpy(image[3])
     level, rim = _field(logits, alpha)
     drop_loose_parts(level, rim)
     thickness = (lens[5] - lens[4]) / logits.shape[0]
@@ -85,6 +87,16 @@ def frame_elements(
     joined = [np.concatenate([a, b[kept]]) for a, b in zip(front, skin, strict=True)]
     all_roles = np.concatenate([np.full(len(front[0]), FRONT, np.int8), roles[kept]])
     return Elements(joined[0], joined[1], joined[2], joined[3], all_roles, depth, pixels)
+
+
+def _unmixed(image: Array) -> Array:
+    """The image [4, S, S] without the background in its outline, unless that is all of it."""
+    pixels = np.ascontiguousarray(image.transpose(1, 2, 0))
+    inner = np.empty((*pixels.shape[:2], 3), np.float32)
+    inner_colors(pixels, inner)
+    unmix_outline(pixels, inner)
+    cleaned = pixels if (pixels[..., 3] > 0.5).any() else image.transpose(1, 2, 0)
+    return np.ascontiguousarray(cleaned.transpose(2, 0, 1))
 
 
 def _front_pixels(image: Tensor, budget: int) -> Array:

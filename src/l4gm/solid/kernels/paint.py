@@ -8,6 +8,8 @@ from l4gm.splat.kernels.jit import kernel
 
 _f32 = np.float32
 _OPAQUE = _f32(0.98)
+_LEAST_DARK = _f32(0.1)  # squared distance from white of colours that white can be told from
+_SAME_HUE = _f32(0.03)  # squared distance from the mixtures of a colour and white
 EDGE_IMPURITY = _f32(0.25)  # share of the background's colour in that of pixels at the outline
 
 
@@ -47,6 +49,45 @@ def inner_colors(image, inner):
             if total > 1e-6:
                 inner[y, x, 0], inner[y, x, 1] = red / total, green / total
                 inner[y, x, 2] = blue / total
+
+
+@kernel
+def unmix_outline(image, inner):
+    """Take white out of the pixels along the outline, in place: less alpha, the colour of inside.
+
+    Mattes of images on white often take for object what is half background. Such a pixel's colour
+    lies between white and that of the object further inside; what is of another hue is left alone.
+
+    Args:
+        image: [S, S, 4] straight RGBA.
+        inner: [S, S, 3] of `inner_colors`.
+    """
+    size = image.shape[0]
+    outside = np.zeros((size, size), np.bool_)
+    for y in range(size):
+        for x in range(size):
+            outside[y, x] = image[y, x, 3] <= _f32(0.5)
+    for y in range(size):
+        for x in range(size):
+            if outside[y, x]:
+                continue
+            beside = False
+            for j in range(max(y - 1, 0), min(y + 2, size)):
+                for i in range(max(x - 1, 0), min(x + 2, size)):
+                    beside |= outside[j, i]
+            if not beside:
+                continue
+            square, product = _f32(1e-6), _f32(0)
+            for k in range(3):
+                square += (_f32(1) - inner[y, x, k]) ** 2
+                product += (_f32(1) - inner[y, x, k]) * (_f32(1) - image[y, x, k])
+            share, rest = product / square, _f32(0)
+            for k in range(3):
+                mixed = _f32(1) - share * (_f32(1) - inner[y, x, k])
+                rest += (image[y, x, k] - mixed) ** 2
+            if square > _LEAST_DARK and rest < _SAME_HUE and share < _f32(1):
+                image[y, x, 3] *= max(share, _f32(0))
+                image[y, x, :3] = inner[y, x]
 
 
 @kernel

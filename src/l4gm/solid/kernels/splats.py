@@ -10,11 +10,11 @@ DROPPED, SKIN, LINING, FRONT = range(4)  # what an element of the surface is
 
 LEAST_COSINE = np.float32(0.3)  # front pixels stretch to cover slopes this much turned away
 LINING_MARGIN_PX = 3  # no lining so near to an edge of the front
-LINING_DEEPEST = np.float32(0.014)  # world units; where more were needed there is none
-LINING_DEPTH = np.float32(0.3)  # behind the front, of a depth cell
+LINING_DEEPEST = np.float32(0.0155)  # world units, below the surface
+LINING_DEPTH = np.float32(0.4)  # behind the front, of a depth cell
 LINING_REACH_PX = 2  # about the radius of a splat of the lining
 EDGE_SHIFT_PX = np.float32(0.35)
-EDGE_SLOPE = np.float32(0.5)  # pixels more for a pixel that is hardly covered
+EDGE_SLOPE = np.float32(0.35)  # pixels more for a pixel that is hardly covered
 _GOLDEN_ANGLE = 2.399963229728653
 _CHILD_SPREAD = 1.2  # radius of the disc over which parts of a splat are spread, in its sigmas
 
@@ -116,10 +116,11 @@ def settle_skin(points, normals, depth, level, lens, tolerance, inset, roles):
             # Splats are sorted by their centres: on a slope the lining lies deeper.
             slope = np.sqrt(1 - min(cosine * cosine, 1)) / cosine
             behind += LINING_REACH_PX * z / (fx * size) * slope
+            behind = min(behind, LINING_DEEPEST / cosine)
             deep = (front + np.float32(1.5) * behind - lens[4]) / thickness - 0.5
             solid = _is_solid(level, row / size, column / size, deep)
             inner = _is_inner(depth, row, column, front + np.float32(3) * tolerance)
-            roles[i] = LINING if solid and inner and behind < LINING_DEEPEST else DROPPED
+            roles[i] = LINING if solid and inner else DROPPED
             z = np.float32(0)
         if z < front + behind:
             scale = (front + behind) / points[i, 2]
