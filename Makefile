@@ -1,6 +1,8 @@
 # make demo               a video in, an animated 3D object and a page to look at out
 # make demo VIDEO=my.mp4  the same with your own clip (OUT=folder says where to)
 # make test               every check: lint, format, types, tests
+# make fuzz               damaged files and hostile command lines, for some minutes
+#                         (CASES=2000 a reader, SEED=1; CI runs 40)
 # make blender            Blender's own environment in .venv-blender, for `l4gm data render`
 # make clean              remove the environment and what the demo wrote
 #
@@ -16,10 +18,13 @@ export VENV PYTHON TORCH_INDEX VIDEO OUT BLENDER BLENDER_PYTHON
 BIN = $(VENV)/bin
 SETUP_INPUTS = pyproject.toml constraints.txt tools/setup.sh
 
-.PHONY: help demo test lint blender clean
+CASES ?= 2000
+SEED ?= 1
+
+.PHONY: help demo test lint fuzz blender clean
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -8
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -10
 
 $(VENV)/.installed: $(SETUP_INPUTS)
 	@tools/setup.sh
@@ -43,6 +48,10 @@ test: lint
 	@tools/node.sh
 	@tools/blender.sh if-easy
 	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.installed-dev
+	L4GM_FUZZ_CASES=$(CASES) L4GM_FUZZ_SEED=$(SEED) $(BIN)/pytest tests/fuzz \
+		tests/cli/test_option_ranges.py -n 2 --timeout 0 --show-capture=no $(PYTEST_ARGS)
 
 blender:
 	@tools/blender.sh

@@ -21,6 +21,7 @@ ROOT = Path(l4gm.__file__).parent
 # From the bottom up. A part imports from itself and from parts further down, never from its
 # neighbours on the same row. `errors` and the version may be imported from anywhere.
 LAYERS = (
+    {"io"},
     {"geometry", "media", "plain"},
     {"gaussians", "multiview"},
     {"splat", "model", "data", "perceptual"},
@@ -48,10 +49,9 @@ HEAVY = {
     "fsspec": {"l4gm.data.storage"},
     "cv2": {"l4gm.media.distance", "l4gm.media.flow", "l4gm.media.vision"},
     "huggingface_hub": {"l4gm.model.sources", "l4gm.multiview.hub"},
-    "pxr": {"l4gm.gaussians.usd", "l4gm.meshes.usd"},
+    "pxr": {"l4gm.gaussians.usd", "l4gm.gaussians.usd_worker", "l4gm.meshes.usd"},
     "fourdgs": {"l4gm.gaussians.fourdgs_file"},
     "zstandard": {"l4gm.gaussians.spz"},
-    "gradio": {"l4gm.cli.app_page"},
     "onnxruntime": {"l4gm.media.segmenter"},
     "gsplat": {"l4gm.splat.gsplat_backend"},
     "diffusers": {"l4gm.multiview.imagedream_parts"},
@@ -61,7 +61,7 @@ HEAVY = {
     "bpy": {"l4gm.datagen.blender_scene", "l4gm.datagen.blender_worker"},
 }
 # Those nothing here needs so far; a module that starts to use one is entered above.
-UNUSED = {"viser", "torchvision"}
+UNUSED = {"viser", "torchvision", "gradio"}
 
 PUBLIC_NAMES = {
     "Gaussians",

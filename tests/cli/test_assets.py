@@ -9,7 +9,6 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -279,32 +278,39 @@ def test_export_page(run: Callable, stored: Path, tmp_path: Path) -> None:
 
 def test_view_serves_the_page_on_this_machine_alone(stored: Path) -> None:
     page = view.player_page(stored, None)
-    server = ThreadingHTTPServer((view.ADDRESS, 0), view.page_handler(page))
-    assert server.server_address[0] == "127.0.0.1"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
-        with urllib.request.urlopen(address) as answer:
-            assert answer.read() == page
-            assert answer.headers["Content-Type"].startswith("text/html")
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(address + "../etc/passwd")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with view.serve_page(page) as server:
+        assert server.server_address[0] == "127.0.0.1"
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            with urllib.request.urlopen(server.url) as answer:
+                assert answer.read() == page
+                assert answer.headers["Content-Type"].startswith("text/html")
+            with pytest.raises(urllib.error.HTTPError, match="404"):
+                urllib.request.urlopen(server.url + "../etc/passwd")
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+OURS = b'<!DOCTYPE html><meta name="generator" content="l4gm 0"><p>ready'
 
 
 def test_view_takes_a_ready_page(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_bytes(b"<p>ready")
-    assert view.player_page(tmp_path, None) == b"<p>ready"
-    assert view.player_page(tmp_path / "index.html", None) == b"<p>ready"
+    (tmp_path / "index.html").write_bytes(OURS)
+    assert view.player_page(tmp_path, None) == OURS
+    assert view.player_page(tmp_path / "index.html", None) == OURS
+
+
+def test_view_serves_no_page_of_others(tmp_path: Path, run: Callable) -> None:
+    (tmp_path / "index.html").write_bytes(b"<script>alert(1)</script>")
+    run("view", tmp_path / "index.html").assert_bad_input("not a page that l4gm made")
+    run("view", tmp_path).assert_bad_input("no frames")
 
 
 @pytest.mark.slow
 def test_view_ends_well_with_ctrl_c(tmp_path: Path) -> None:
-    (tmp_path / "index.html").write_bytes(b"<p>ready")
+    (tmp_path / "index.html").write_bytes(OURS)
     process = subprocess.Popen(
         [sys.executable, "-m", "l4gm", "view", str(tmp_path), "--no-browser"],
         stdout=subprocess.PIPE,

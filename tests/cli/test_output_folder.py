@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from l4gm.cli.output_folder import REPORT_NAME, output_folder
+from l4gm.cli.output_folder import REPORT_NAME, output_folder, write_report
 from l4gm.errors import InputError
 
 
@@ -17,7 +17,7 @@ def names(folder: Path) -> list[str]:
 def write_result(path: Path, text: str, *, overwrite: bool = False) -> None:
     with output_folder(path, overwrite=overwrite) as folder:
         (folder / "data.txt").write_text(text)
-        (folder / REPORT_NAME).write_text("{}")
+        write_report(folder, {})
 
 
 def test_appears_at_the_end_with_usual_permissions(tmp_path: Path) -> None:
@@ -62,6 +62,16 @@ def test_an_empty_folder_is_taken(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     write_result(tmp_path / "out", "new")
     assert (tmp_path / "out" / "data.txt").read_text() == "new"
+
+
+@pytest.mark.parametrize("report", ["{}", '{"format": "theirs"}', "[]", "no JSON", "[" * 100_000])
+def test_never_replaces_what_has_a_report_of_another_program(tmp_path: Path, report: str) -> None:
+    precious = tmp_path / "home"
+    precious.mkdir()
+    (precious / REPORT_NAME).write_text(report)
+    with pytest.raises(InputError, match="no result of l4gm"):
+        write_result(precious, "new", overwrite=True)
+    assert (precious / REPORT_NAME).read_text() == report
 
 
 def test_never_replaces_what_is_no_result(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,10 +242,10 @@ def cut_off_after(monkeypatch: pytest.MonkeyPatch, frames: int, error: BaseExcep
 
     append = SequenceWriter.append
 
-    def failing(self: SequenceWriter, gaussians: Gaussians) -> None:
+    def failing(self: SequenceWriter, gaussians: Gaussians) -> list[tuple[int, int]]:
         if self.frames_written <= frames < self.frames_written + gaussians.shape[0]:
             raise error
-        append(self, gaussians)
+        return append(self, gaussians)
 
     monkeypatch.setattr(SequenceWriter, "append", failing)
 
@@ -309,6 +310,105 @@ def test_full_disk_is_told_and_resumed(
     assert run(*common, "-o", tmp_path / "out", "--resume").code == 0
     assert run(*common, "-o", tmp_path / "whole").code == 0
     assert_same_result(tmp_path / "out", tmp_path / "whole")
+
+
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory: pytest.TempPathFactory, video: Path, video_model: Path) -> Path:
+    """A folder with a run of nine frames that was cut off after the first chunk of four."""
+    from l4gm.cli.main import main
+
+    folder = tmp_path_factory.mktemp("cut_off")
+    with pytest.MonkeyPatch.context() as patch:
+        cut_off_after(patch, 5, KeyboardInterrupt())
+        arguments = ["reconstruct", str(video), "--model", str(video_model), *CHUNKED]
+        assert main([*arguments, "-o", str(folder / "out")]) == 130
+    return folder
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def flip_a_bit(path: Path) -> None:
+    """Near the start: what lies further back may be yet to be written."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 20] ^= 4
+    path.write_bytes(content)
+
+
+def replace_by_link(path: Path) -> None:
+    path.rename(path.parents[1] / path.name)
+    path.symlink_to(path.parents[1] / path.name)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, cut, flip_a_bit, replace_by_link])
+def test_a_damaged_run_is_not_resumed(
+    tmp_path: Path, cut_off: Path, damage: Callable[[Path], None]
+) -> None:
+    """Whichever of its files it is: all are looked at before anything is written."""
+    from l4gm.cli.unfinished_run import RECORD_NAME, unfinished_run
+    from l4gm.errors import InputError
+
+    journal = (cut_off / ".out.unfinished" / "written.jsonl").read_text().splitlines()
+    names = {json.loads(line)[0] for line in journal} | {RECORD_NAME, "written.jsonl"}
+    assert names >= {"frames.raw", "sequence.safetensors"}
+    for name in sorted(names):
+        if name == RECORD_NAME and damage is Path.unlink:
+            continue  # without it there is nothing to resume
+        if name in (RECORD_NAME, "written.jsonl") and damage is replace_by_link:
+            continue  # read, and replaced as a whole, never written into
+        folder = tmp_path / name
+        shutil.copytree(cut_off, folder, symlinks=True)
+        damage(folder / ".out.unfinished" / name)
+        before = files_in(folder / ".out.unfinished")
+        with (
+            pytest.raises(InputError, match=f"{name}.*begin anew with --overwrite"),
+            unfinished_run(folder / "out", resume=True),
+        ):
+            pass
+        assert files_in(folder / ".out.unfinished") == before
+
+
+@pytest.mark.parametrize("place", [0.05, 0.3, 0.99])
+def test_damage_within_what_is_written_of_the_sequence_is_found(
+    tmp_path: Path, cut_off: Path, run: Callable, video: Path, video_model: Path, place: float
+) -> None:
+    """At the start of the header, and in the first frames of a tensor."""
+    shutil.copytree(cut_off / ".out.unfinished", tmp_path / ".out.unfinished")
+    path = tmp_path / ".out.unfinished" / "sequence.safetensors"
+    content = bytearray(path.read_bytes())
+    header_bytes = int.from_bytes(content[:8], "little")
+    content[8 + int(place * (header_bytes + 1000))] ^= 1
+    path.write_bytes(content)
+    common = ("reconstruct", video, "-o", tmp_path / "out", "--model", video_model, *CHUNKED)
+    run(*common, "--resume").assert_bad_input("sequence.safetensors is damaged", "--overwrite")
+    path.write_bytes(content[: header_bytes + 100])
+    run(*common, "--resume").assert_bad_input("sequence.safetensors is damaged", "--overwrite")
+    assert run(*common, "--overwrite").code == 0
+
+
+def test_a_finished_result_that_was_damaged_is_not_called_finished(
+    tmp_path: Path, run: Callable, video: Path, video_model: Path
+) -> None:
+    out = tmp_path / "out"
+    common = ("reconstruct", video, "-o", out, "--model", video_model, *CHUNKED, "--ply")
+    common += ("--max-frames", "2")
+    assert run(*common).code == 0
+    assert "finished already" in run(*common, "--resume").out
+    files = json.loads((out / "report.json").read_text())["files"]
+    found = [path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()]
+    assert sorted([*files, "report.json"]) == sorted(found)
+    assert {"ply/frame_0000.ply", "ply/frame_0001.ply", "ply.json"} <= set(files)
+    for name, facts in files.items():
+        assert facts["bytes"] == (out / name).stat().st_size
+        assert facts["sha256"] == file_sha256(out / name)
+    for name in ("sequence.safetensors", "ply/frame_0001.ply"):
+        content = (out / name).read_bytes()
+        flip_a_bit(out / name)
+        run(*common, "--resume").assert_bad_input(f"{name} is missing or damaged", "--overwrite")
+        (out / name).unlink()
+        run(*common, "--resume").assert_bad_input(f"{name} is missing or damaged", "--overwrite")
+        (out / name).write_bytes(content)
 
 
 def test_overwrite_begins_an_unfinished_run_anew(

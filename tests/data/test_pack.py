@@ -202,3 +202,24 @@ def test_verify_names_what_is_damaged(clips, tmp_path):
     assert "checksum" in damaged[row.key]
     path.unlink()
     assert len(verify_set(str(tmp_path / "set"))) > 1
+
+
+def test_leftovers_of_a_killed_run_are_removed(clips, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / ".shard_0000-ab12cd34.partial.tar").write_bytes(bytes(100))
+    (folder / ".mine.partial.tar").write_bytes(bytes(100))
+    (folder / ".link-ab12cd34.partial").symlink_to(tmp_path)
+    pack_clips(names(clips), lambda k: clips[k], folder, SMALL)
+    assert not (folder / ".shard_0000-ab12cd34.partial.tar").exists()
+    kept = {path.name for path in folder.iterdir()}
+    assert {".mine.partial.tar", ".link-ab12cd34.partial"} <= kept
+
+
+def test_two_runs_do_not_write_one_set(clips, tmp_path):
+    def load(index):
+        with pytest.raises(InputError, match="another run is writing there"):
+            pack_clips(names(clips), lambda k: clips[k], tmp_path / "set", SMALL)
+        return clips[index]
+
+    assert pack_clips(names(clips), load, tmp_path / "set", SMALL).clips == COUNT

@@ -154,3 +154,38 @@ def test_without_the_library(
     monkeypatch.setattr("l4gm.gaussians.usd.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'pip install "l4gm\[usd\]"'):
         write_usd(tmp_path / "a.usdc", clip)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "#usda 1.0\n(\n subLayers = [@other.usda@]\n)\n",
+        '#usda 1.0\ndef "b" (references = @other.usda@) {}\n',
+        '#usda 1.0\ndef "b" (payload = @other.usda@</a>) {}\n',
+        '#usda 1.0\ndef "b" (clips = {dictionary default = {asset[] assetPaths = [@other.usda@]}})'
+        " {}\n",
+    ],
+    ids=["sublayer", "reference", "payload", "clips"],
+)
+def test_other_files_are_not_opened(tmp_path: Path, head: str) -> None:
+    (tmp_path / "other.usda").write_text(HEAD + SPLATS)
+    (tmp_path / "a.usda").write_text(head + SPLATS)
+    with pytest.raises(InputError, match="other files; make it one with usdcat --flatten"):
+        read_usd(tmp_path / "a.usda")
+
+
+@pytest.mark.parametrize("rate", ["-3", "0", "inf", "nan"])
+def test_impossible_frame_rates(tmp_path: Path, clip: GaussianSequence, rate: str) -> None:
+    write_usd(tmp_path / "a.usda", clip)
+    text = (tmp_path / "a.usda").read_text()
+    assert "timeCodesPerSecond = 24" in text
+    text = text.replace("timeCodesPerSecond = 24", f"timeCodesPerSecond = {rate}")
+    (tmp_path / "a.usda").write_text(text)
+    with pytest.raises(InputError, match=r"a\.usda"):
+        read_usd(tmp_path / "a.usda")
+
+
+def test_a_claimed_degree_of_harmonics_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "a.usda").write_text(HEAD + SPLATS.replace("Degree = 1", "Degree = 2000000000"))
+    with pytest.raises(InputError, match="do not fit each other"):
+        read_usd(tmp_path / "a.usda")

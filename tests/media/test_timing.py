@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l4gm.media.timing import FrameRateResampler
+from l4gm.errors import InputError
+from l4gm.media.timing import FrameRateResampler, FrameTimes
 
 
 def resample(times: list[float | None], fps: float) -> list[int]:
@@ -58,3 +59,15 @@ def test_uneven_streams_keep_time(seed: int) -> None:
 
 def test_a_jump_of_the_clock_does_not_freeze_the_picture() -> None:
     assert resample([0.0, 0.1, 10_000.0, 10_000.1], 10) == [0, 1, 2, 3]
+
+
+def test_timestamps_that_claim_billions_of_frames_are_refused() -> None:
+    """Pauses of just under half a minute among frames a few microseconds apart."""
+    seconds = [float(time) for pause in range(1000) for time in (29 * pause, 29 * pause + 2e-6)]
+    times = FrameTimes(seconds=seconds)
+    fps = times.fps()
+    assert fps <= 1000
+    with pytest.raises(InputError, match=r"a\.mp4: more than 1000000 frames"):
+        times.num_frames(fps, "a.mp4")
+    assert FrameTimes(seconds=[0.0], last_seconds=1e-9).fps() <= 1000
+    assert FrameTimes(seconds=[0.0, 0.1, 0.2], last_seconds=0.1).num_frames(10.0, "b.mp4") == 3

@@ -15,6 +15,8 @@ import torch
 
 from l4gm import __version__
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
+from l4gm.plain import kind_fault
 
 FORMAT = 1
 
@@ -107,11 +109,14 @@ def read(path: Path) -> Results:
         InputError: if it is not there, or something else.
     """
     try:
-        values = json.loads(path.read_text())
+        values = read_json(path)
         if values.pop("format") != FORMAT:
             raise ValueError(f"format {FORMAT} expected")
-        values["rows"] = [Row(**row) for row in values["rows"]]
-        return Results(**values)
+        rows = values.pop("rows")
+        faults = [kind_fault(Row, row) for row in rows] + [kind_fault(Results, values)]
+        if any(faults):
+            raise ValueError(next(filter(None, faults)))
+        return Results(rows=[Row(**row) for row in rows], **values)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a result of l4gm bench ({error})") from error
 

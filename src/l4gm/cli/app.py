@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import webbrowser
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -31,11 +31,13 @@ class Options(CommonOptions):
     browser: bool = True
     """Open the browser."""
     folder: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Keep results here; by default they are gone when the app ends."""
+    """Keep results here; by default they are deleted when the app ends, as videos always are."""
     model: Annotated[str, tyro.conf.arg(metavar="NAME")] = "mini"
     """As of `l4gm reconstruct`."""
     max_frames: int = 300
     """Leave out what comes after this many frames."""
+    max_upload_mb: float = 500.0
+    """Take no larger videos."""
     device: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """auto, cpu, cuda or mps."""
 
@@ -43,12 +45,15 @@ class Options(CommonOptions):
 def run(options: Options) -> None:
     """Serve the app until interrupted."""
     positive("--max-frames", options.max_frames)
+    positive("--max-upload-mb", options.max_upload_mb)
     if not 0 <= options.port < 65536:
         raise InputError(f"--port {options.port}: expected 0 to 65535")
-    if find_spec("gradio") is None:
-        raise InputError(
-            'the app needs the package gradio, which is not installed: pip install "l4gm[app]"'
-        )
     from l4gm.cli.app_page import serve
+    from l4gm.cli.app_server import AppServer
 
-    serve(options)
+    def on_ready(server: AppServer) -> None:
+        print(f"open {server.url} (Ctrl-C ends)", flush=True)
+        if options.browser:
+            webbrowser.open(server.url)
+
+    serve(options, on_ready)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from l4gm.cli.output_folder import REPORT_NAME, output_folder
+from l4gm.cli.output_folder import output_folder, write_report
 from l4gm.cli.usage import CommonOptions, UsageError, positive
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def _write_videos(options: Options) -> None:
             write_clip(folder / f"clip_{index:04d}", clip)
             names.append(clip.name)
             progress("render", index + 1, options.clips)
-        report = {"split": options.split, "seed": options.seed, "clips": names}
-        (folder / REPORT_NAME).write_text(json.dumps(report, indent=1) + "\n")
+        write_report(folder, {"split": options.split, "seed": options.seed, "clips": names})
     views = 4 + options.free_views
     print(f"{options.out}: {options.clips} clips, {views} views of {options.frames} frames each")
 

@@ -54,7 +54,6 @@ EXTRAS = (
         "removing backgrounds that nothing simpler can",
     ),
     Extra("usd", ("usd-core",), "reading and writing USD"),
-    Extra("app", ("gradio",), "the page that takes videos, l4gm app"),
     Extra(
         "data",
         ("pyarrow", "fsspec", "opencv-python-headless"),

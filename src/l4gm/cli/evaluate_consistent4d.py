@@ -11,6 +11,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, UsageError
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 if TYPE_CHECKING:
     from l4gm.cli.progress import Progress
@@ -128,7 +129,7 @@ def _draw_predictions(
     Returns:
         the folder of the predictions, and seconds of reconstruction by object.
     """
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import REPORT_NAME, output_folder, write_report
     from l4gm.pipeline.video_to_4d import VideoTo4D
 
     assert options.model is not None
@@ -145,10 +146,18 @@ def _draw_predictions(
             pipeline = pipeline or VideoTo4D.from_pretrained(options.model, device=options.device)
             took = _draw_object(pipeline, videos[name], root / name)
             with output_folder(timings / name, overwrite=True) as folder:
-                (folder / REPORT_NAME).write_text(json.dumps(took) + "\n")
-        seconds[name] = json.loads(report.read_text())["seconds"]
+                write_report(folder, took)
+        seconds[name] = _seconds_of(report)
     progress("reconstruct", len(objects), len(objects))
     return root, seconds
+
+
+def _seconds_of(report: Path) -> float:
+    values = read_json(report)
+    seconds = values.get("seconds") if isinstance(values, dict) else None
+    if not isinstance(seconds, int | float):
+        raise InputError(f"{report}: damaged; delete its folder to measure again")
+    return float(seconds)
 
 
 def _input_video(folder: Path, name: str) -> Path:

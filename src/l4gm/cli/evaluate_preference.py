@@ -11,6 +11,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, UsageError
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 EXAMPLES = """
 l4gm evaluate preference --first out/ours --second out/other --inputs videos -o out/study
@@ -55,7 +56,7 @@ def run(options: Options) -> None:
 
 
 def _make(options: Options) -> None:
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.evaluation.preference import key_of, make_pairs, preference_page
 
     assert options.first is not None
@@ -68,12 +69,12 @@ def _make(options: Options) -> None:
     with output_folder(options.out, overwrite=options.overwrite) as folder:
         (folder / PAGE_NAME).write_text(preference_page(pairs), encoding="utf-8")
         (folder / KEY_NAME).write_text(json.dumps(key, indent=1) + "\n")
-        (folder / REPORT_NAME).write_text(json.dumps({"study": key["study"]}) + "\n")
+        write_report(folder, {"study": key["study"]})
     print(f"{options.out / PAGE_NAME}: send it to voters; keep {KEY_NAME} from them")
 
 
 def _count(options: Options) -> None:
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.evaluation.preference import QUESTIONS, count_votes
 
     assert options.key is not None
@@ -82,8 +83,8 @@ def _count(options: Options) -> None:
         raise InputError(f"{options.key}: not the key of a study; it lies beside {PAGE_NAME}")
     result = count_votes(key, [_read(path) for path in options.votes])
     with output_folder(options.out, overwrite=options.overwrite) as folder:
-        for name in (RESULT_NAME, REPORT_NAME):
-            (folder / name).write_text(json.dumps(result, indent=1) + "\n")
+        (folder / RESULT_NAME).write_text(json.dumps(result, indent=1) + "\n")
+        write_report(folder, result)
     for question, found in result["questions"].items():
         print(
             f"{QUESTIONS[question]} {result['first']}: {found['text']} of {found['votes']} votes, "
@@ -93,10 +94,7 @@ def _count(options: Options) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from error
+    values = read_json(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a JSON object, as the page saves it")
     return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,6 +11,7 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions, positive
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +85,7 @@ def run(options: Options) -> None:
 
     from l4gm.cli.evaluate_ablation import TRAINED
     from l4gm.cli.evaluate_renders import reconstruction_of
-    from l4gm.cli.output_folder import REPORT_NAME, output_folder
+    from l4gm.cli.output_folder import output_folder, write_report
     from l4gm.cli.progress import Progress
     from l4gm.cli.sources import clip_sources
     from l4gm.data.clip import ClipRequest
@@ -131,7 +131,7 @@ def run(options: Options) -> None:
         (folder / TABLES_NAME).write_text(table + "\n", encoding="utf-8")
         if sheet is not None:
             _save_sheet(folder / SHEET_NAME, sheet)
-        (folder / REPORT_NAME).write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        write_report(folder, report.to_dict())
     print(table)
     print(f"\n{options.out / HTML_NAME}: open it in a browser")
 
@@ -267,7 +267,7 @@ def _read_findings(folder: Path | None, suites: tuple[str, ...]) -> list[Finding
     for path in paths:
         if path.is_file():
             try:
-                found.append(Findings.from_dict(json.loads(path.read_text())))
+                found.append(Findings.from_dict(read_json(path)))
             except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{path}: not findings of l4gm evaluate ablation ({error}); run it again"
@@ -278,10 +278,7 @@ def _read_findings(folder: Path | None, suites: tuple[str, ...]) -> list[Finding
 def _read_json(path: Path | None, key: str) -> dict[str, Any] | None:
     if path is None:
         return None
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable result ({error})") from error
+    values = read_json(path)
     if not isinstance(values, dict) or key not in values:
         raise InputError(f"{path}: not a result of l4gm evaluate (no {key!r} in it)")
     return values

@@ -81,6 +81,10 @@ class FrameTape:
             self._file.flush()
             yield frame
 
+    def stretch(self, start: int, stop: int) -> tuple[int, int]:
+        """Offset and length in bytes of frames start..stop - 1 in the file."""
+        return start * self._frame_bytes, (stop - start) * self._frame_bytes
+
     def replay(self) -> Iterator[Tensor]:
         """The frames that have passed, uint8 [S, S, 3]."""
         self._file.seek(0)

@@ -103,7 +103,9 @@ def measure(asset: Asset) -> dict[str, Any]:
         "seconds": asset.num_frames / asset.fps,
         "bounds": _bounds(low[0], high[0]),
         "visible_bounds": _bounds(low[1], high[1]),
-        "visible_share": float((opacities >= VISIBLE_OPACITY).float().mean()),
+        "visible_share": float(
+            (opacities >= VISIBLE_OPACITY).float().sum() / max(len(opacities), 1)
+        ),
         "opacity": _quantiles(opacities),
         "scale": _quantiles(scales),
         "bytes": asset.size_bytes,
@@ -117,7 +119,10 @@ def _bounds(low: Tensor, high: Tensor) -> list[list[float]] | None:
     return [[round(value, 4) for value in side.tolist()] for side in (low, high)]
 
 
-def _quantiles(values: Tensor) -> dict[str, float]:
+def _quantiles(values: Tensor) -> dict[str, float] | None:
+    """Mean and quantiles, or None of nothing."""
+    if not len(values):
+        return None
     ordered = values.float().sort().values
     places = {
         f"{100 * share:.0f} %": ordered[round(share * (len(ordered) - 1))].item()
@@ -133,7 +138,9 @@ def _rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         axes = zip("xyz", *bounds, strict=True)
         return ", ".join(f"{axis} {low:.2f} to {high:.2f}" for axis, low, high in axes)
 
-    def spread(values: dict[str, float]) -> str:
+    def spread(values: dict[str, float] | None) -> str:
+        if values is None:
+            return "none"
         return ", ".join(f"{name} {value:.4f}" for name, value in values.items())
 
     return [

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -25,7 +26,8 @@ from typing import Any
 
 from l4gm import __version__
 from l4gm.cli.usage import CommandError, CommonOptions, UsageError, parse
-from l4gm.errors import InputError
+from l4gm.errors import InputError, short_message
+from l4gm.io.names import printable
 from l4gm.model.allocator import keep_large_buffers
 
 VERBS = {
@@ -61,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         the exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a terminal that cannot show every letter
+            stream.reconfigure(errors="backslashreplace")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_overview())
         return 0
@@ -232,16 +237,18 @@ class _StderrHandler(logging.Handler):
         self._printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() in self._printed:
+        text = " ".join(record.getMessage().split())
+        if text in self._printed:
             return
-        self._printed.add(record.getMessage())
-        print(f"l4gm: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+        self._printed.add(text)
+        print(f"l4gm: {record.levelname.lower()}: {printable(text)}", file=sys.stderr)
 
 
 def _fail(error: BaseException, message: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"l4gm: error: {' '.join(message.split())}", file=sys.stderr)
+    text = printable(short_message(" ".join(message.split())))
+    print(f"l4gm: error: {text}", file=sys.stderr)
     return code
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from l4gm.errors import InputError
+from l4gm.io.names import shortened
 
-REPORT_NAME = "report.json"  # written last: a folder that has one is a result of ours
+REPORT_NAME = "report.json"  # written last: a folder that has one of ours is a result
+
+_WRITTEN_BY = {"written_by": "l4gm"}  # other programs write a report.json too
+_EARLIER_FORMAT = "l4gm-report"  # of reports of `reconstruct` from before they said who wrote them
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def output_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     check_replaceable(path, overwrite=overwrite)
     with make_parents(path):
         try:
-            partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.partial-"))
+            partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path, "partial-")))
         except OSError as error:
             raise InputError(_unwritable(path, error)) from error
         try:
@@ -64,6 +70,11 @@ def make_parents(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def hidden_name(path: Path, ending: str) -> str:
+    """The name of a hidden neighbour of a folder, of a length that file systems take."""
+    return f".{shortened(path.name, 80)}.{ending}"
+
+
 def _unwritable(path: Path, error: OSError) -> str:
     return f"{path}: cannot write there ({error.strerror}); choose another folder with -o"
 
@@ -71,8 +82,8 @@ def _unwritable(path: Path, error: OSError) -> str:
 def check_replaceable(path: Path, *, overwrite: bool) -> None:
     """Raise InputError if something stands at `path` that may not be replaced.
 
-    Even with `overwrite`, only a folder that is empty or holds a report is replaced: never a file,
-    never a folder of something else.
+    Even with `overwrite`, only a folder that is empty or holds a report of ours is replaced: never
+    a file, never a folder of something else.
     """
     if not os.path.lexists(path):
         return
@@ -84,11 +95,28 @@ def check_replaceable(path: Path, *, overwrite: bool) -> None:
         raise InputError(
             f"{path}: exists; choose another name with -o, or replace with --overwrite"
         )
-    if not (path / REPORT_NAME).is_file():
+    if not _is_result(path):
         raise InputError(
-            f"{path}: holds files but no {REPORT_NAME}, so it is no result of l4gm and is not "
-            "replaced; choose another name with -o"
+            f"{path}: holds files but no {REPORT_NAME} of l4gm, so it is no result of l4gm and is "
+            "not replaced; choose another name with -o"
         )
+
+
+def write_report(folder: Path, document: Mapping[str, Any]) -> None:
+    """Write report.json, last: it makes the folder a result, which `overwrite` may replace."""
+    text = json.dumps({**_WRITTEN_BY, **document}, indent=1)
+    (folder / REPORT_NAME).write_text(f"{text}\n")
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a folder holds a report that l4gm wrote."""
+    with suppress(OSError, ValueError, RecursionError):
+        document = json.loads((folder / REPORT_NAME).read_bytes())
+        if isinstance(document, dict):
+            return document.items() >= _WRITTEN_BY.items() or (
+                document.get("format") == _EARLIER_FORMAT
+            )
+    return False
 
 
 def put_in_place(partial: Path, path: Path) -> None:
@@ -102,7 +130,7 @@ def put_in_place(partial: Path, path: Path) -> None:
     if not path.exists():
         os.replace(partial, path)
         return
-    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}.old-"))
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=hidden_name(path, "old-")))
     os.replace(path, aside)
     try:
         os.replace(partial, path)

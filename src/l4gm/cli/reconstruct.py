@@ -14,6 +14,7 @@ from l4gm.cli.unfinished_run import check_startable
 from l4gm.cli.usage import CommonOptions, UsageError, positive
 from l4gm.cli.video_sources import joined, stem
 from l4gm.errors import InputError
+from l4gm.io.names import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +133,16 @@ def _output_folders(options: Options) -> list[Path]:
     if not videos:
         raise UsageError("expected at least one VIDEO (l4gm reconstruct --help)")
     if len(videos) == 1:
-        return [options.out if options.out is not None else Path(f"{stem(videos[0])}_4d")]
+        return [options.out if options.out is not None else Path(_name(videos[0]))]
     if options.views is not None:
         raise UsageError("--views belongs to one video; give the videos one by one")
-    names = [f"{stem(video)}_4d" if options.out is None else stem(video) for video in videos]
+    names = [_name(video) if options.out is None else stem(video) for video in videos]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"two videos would become {twice[0]!r}; rename one of them")
     return [(options.out or Path()) / name for name in names]
+
+
+def _name(video: Path) -> str:
+    """The name of the folder of a video's result."""
+    return f"{shortened(stem(video), 240)}_4d"

@@ -9,7 +9,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -21,12 +21,13 @@ from l4gm import __version__
 from l4gm.cli.assets import SEQUENCE_NAME, Asset, open_asset
 from l4gm.cli.frame_tape import FrameTape
 from l4gm.cli.identity import difference, path_sha256
-from l4gm.cli.output_folder import REPORT_NAME
+from l4gm.cli.output_folder import REPORT_NAME, write_report
 from l4gm.cli.turntable import Shot, film, shot_fps
 from l4gm.cli.unfinished_run import Record, UnfinishedRun, is_disk_full, unfinished_run
 from l4gm.cli.usage import CommandError, size_text
 from l4gm.cli.video_sources import stem
 from l4gm.cli.view_sources import load_generator
+from l4gm.cli.written import damaged_file
 from l4gm.errors import InputError, is_out_of_memory
 from l4gm.gaussians.frame_folder import frame_name, write_index
 from l4gm.gaussians.ply import write_ply
@@ -44,7 +45,7 @@ from l4gm.pipeline.interpolate import RATE
 from l4gm.pipeline.prepare import PreparedVideo, prepare_video, thinning_step
 from l4gm.pipeline.report import PipelineReport, Progress
 from l4gm.pipeline.rig import STAGE_SIZE
-from l4gm.pipeline.stream import SequenceStream
+from l4gm.pipeline.stream import SequenceStream, StreamPosition
 from l4gm.pipeline.video_to_4d import VideoTo4D
 from l4gm.viewer.player import write_player
 
@@ -188,6 +189,7 @@ class Reconstruction:
         self._identity = identity
         self._warnings = warnings
         self._progress = progress
+        self._written = run.written
         self._report = PipelineReport(seconds=dict(engine.report.seconds))
         self._began = time.perf_counter()
         self._found: dict[str, Any] = {}
@@ -298,7 +300,7 @@ class Reconstruction:
             for piece in pieces:
                 self._write_piece(writer, piece)
                 if stream.position is not None:
-                    self._note(stream)
+                    self._note(stream.position, frames)
         self._found["result"] = {
             "num_frames": stream.num_frames,
             "num_gaussians": num_gaussians,
@@ -311,7 +313,7 @@ class Reconstruction:
             start = writer.frames_written
             if self._motion is not None:
                 gaussians = along(gaussians, self._motion, start, writer.num_frames)
-            writer.append(gaussians)
+            self._written.add(SEQUENCE_NAME, writer.append(gaussians))
             if start == 0:
                 # As PLY a frame is as large again at most.
                 copies = 2 if self._options.ply else 1
@@ -328,22 +330,29 @@ class Reconstruction:
                 "or take fewer frames (--max-frames)"
             )
 
-    def _note(self, stream: SequenceStream) -> None:
-        """All up to here is written: a later run can go on from here."""
-        assert stream.position is not None
+    def _note(self, position: StreamPosition, frames: FrameTape) -> None:
+        """All up to here is written: a later run can resume from here."""
+        record = self._unfinished.record
+        taped = 0 if record is None else record.position.num_frames
+        if position.num_frames > taped:
+            self._written.add(TAPE_NAME, [frames.stretch(taped, position.num_frames)])
         notes = {
             "pipeline": vars(self._report),
             "seconds_total": self._seconds,
             "warnings": self._warnings,
         }
-        self._unfinished.note(
-            Record(identity=self._identity, position=stream.position, notes=notes)
-        )
+        self._unfinished.note(Record(identity=self._identity, position=position, notes=notes))
+
+    def _note_file(self, path: Path) -> None:
+        """A file that follows the frames is whole: a later run need not make it again."""
+        self._written.add(path.name)
+        if (record := self._unfinished.record) is not None:
+            self._unfinished.note(record)
 
     def _show(self, frames: FrameTape) -> None:
         """The input as a small video, the turning object, and the page.
 
-        Videos that an earlier run has written are whole.
+        Videos that an earlier run has noted are whole.
         """
         video, orbit = self._folder / INPUT_NAME, self._folder / ORBIT_NAME
         asset = open_asset(self._folder)
@@ -352,10 +361,11 @@ class Reconstruction:
                 self._write_ply(asset)
         shot = Shot(size=self._options.orbit_size, elevation=self._options.elevation)
         with self._timed("input video"):
-            if not video.exists():
+            if not self._written.has(video.name):
                 write_video(video, frames.replay(), frames.fps)
+                self._note_file(video)
         with self._timed("orbit"):
-            if not orbit.exists():
+            if not self._written.has(orbit.name):
                 pictures = film(
                     asset,
                     shot,
@@ -363,6 +373,7 @@ class Reconstruction:
                     on_picture=lambda done, total: self._progress("orbit", done, total),
                 )
                 write_video(orbit, pictures, shot_fps(asset))
+                self._note_file(orbit)
         with self._timed("page"):
             self._progress("page", 0, 1)
             page = write_player(
@@ -377,6 +388,8 @@ class Reconstruction:
     def _write_ply(self, asset: Asset) -> None:
         """Every frame as a PLY of its visible Gaussians, in a folder that holds nothing else."""
         folder = self._folder / PLY_NAME
+        if folder.exists():  # of a run that was cut off
+            shutil.rmtree(folder)
         for index in range(asset.num_frames):
             frame = without_invisible(asset.frames(index, index + 1)[0])
             write_ply(folder / frame_name(index), frame, prune=False)
@@ -408,8 +421,9 @@ class Reconstruction:
                 "platform": platform.platform(),
             },
             "warnings": list(dict.fromkeys(self._warnings)),
+            "files": self._unfinished.inventory(),
         }
-        (self._folder / REPORT_NAME).write_text(json.dumps(document, indent=1) + "\n")
+        write_report(self._folder, document)
 
     def summary(self, out: Path) -> str:
         """One line for the terminal, of the result that lies in `out`."""
@@ -433,10 +447,24 @@ class Reconstruction:
 
 
 def _is_finished(out: Path, identity: dict[str, Any]) -> bool:
-    """Whether a result of the same inputs lies there already."""
-    with suppress(OSError, ValueError, AttributeError):
-        return bool(json.loads((out / REPORT_NAME).read_text()).get("identity") == identity)
-    return False
+    """Whether a result of the same inputs lies there already, and is whole.
+
+    Raises:
+        InputError: it is no longer whole.
+    """
+    try:
+        report = json.loads((out / REPORT_NAME).read_text())
+        if report.get("identity") != identity:
+            return False
+        damaged = damaged_file(out, report.get("files", {}))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+    if damaged is not None:
+        raise InputError(
+            f"{out}: was finished, but {damaged} is missing or damaged since; make it anew with "
+            "--overwrite and without --resume"
+        )
+    return True
 
 
 @contextmanager

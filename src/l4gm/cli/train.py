@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import tyro
 from l4gm.cli.usage import CommandError, CommonOptions, UsageError, positive
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.io.lock import locked
 
 if TYPE_CHECKING:
     from l4gm.data.clip import ClipSource
@@ -93,8 +95,10 @@ def run(options: Options) -> None:
     """Train; Ctrl-C and SIGTERM save and stop."""
     _check(options)
     logging.getLogger("l4gm").setLevel(logging.INFO)
-    trainer = _start(options)
     with ExitStack() as stack:
+        if int(os.environ.get("RANK", "0")) == 0:  # the others belong to the same run
+            stack.enter_context(locked(options.out))
+        trainer = _start(options)
         if sys.stderr.isatty() and trainer.processes.rank == 0:
             from l4gm.cli.progress import Progress
 

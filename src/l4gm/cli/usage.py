@@ -12,6 +12,9 @@ from typing import TypeVar
 
 import tyro
 
+from l4gm.cli.option_ranges import range_fault
+from l4gm.io.names import name_fault
+
 OptionsT = TypeVar("OptionsT")
 
 
@@ -58,12 +61,15 @@ def parse(
     caught = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     try:
         with redirect_stderr(caught):
-            return tyro.cli(
+            parsed = tyro.cli(
                 options,
                 prog=f"l4gm {verb}",
                 description=f"{summary[0].upper()}{summary[1:]}.",
                 args=list(arguments),
             )
+        _check_names(parsed)
+        _check_numbers(parsed)
+        return parsed
     except SystemExit as stop:
         if stop.code:
             caught.seek(0)
@@ -71,6 +77,24 @@ def parse(
     print("examples:")
     print("\n".join(f"  {line}" for line in examples.strip().splitlines()))
     return None
+
+
+def _check_names(options: object) -> None:
+    """Raise UsageError if a file, a folder or anything else that is named cannot be used."""
+    for name, value in vars(options).items():
+        for item in value if isinstance(value, tuple) else (value,):
+            if isinstance(item, str | Path) and (fault := name_fault(str(item))):
+                shown = str(item) if len(str(item)) < 60 else f"{str(item)[:60]}..."
+                raise UsageError(f"{name.replace('_', '-')} {shown}: {fault}")
+
+
+def _check_numbers(options: object) -> None:
+    """Raise UsageError if a number is outside the range of its option."""
+    for name, value in vars(options).items():
+        for item in value if isinstance(value, tuple) else (value,):
+            is_number = isinstance(item, int | float) and not isinstance(item, bool)
+            if is_number and (fault := range_fault(name, item)):
+                raise UsageError(f"--{name.replace('_', '-')} {item!s:.40}: {fault}")
 
 
 def one_line(framed: str) -> str:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import webbrowser
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +14,8 @@ import tyro
 
 from l4gm.cli.usage import CommonOptions
 from l4gm.errors import InputError
+from l4gm.io.local_server import LocalHandler, LocalServer
+from l4gm.io.names import printable
 
 EXAMPLES = """
 l4gm view out/cat
@@ -24,6 +24,9 @@ l4gm view out/cat --no-browser --port 8000      # print the address only
 
 ADDRESS = "127.0.0.1"  # never reachable from other machines
 PAGE_NAME = "index.html"
+
+_GENERATOR = b'<meta name="generator" content="l4gm '  # in the pages of `viewer.player`
+_HEAD_BYTES = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,26 +48,26 @@ def run(options: Options) -> None:
     if not 0 <= options.port < 65536:
         raise InputError(f"--port {options.port}: expected 0 to 65535")
     page = player_page(options.asset, options.fps)
-    try:
-        server = ThreadingHTTPServer((ADDRESS, options.port), page_handler(page))
-    except OSError as error:
-        raise InputError(
-            f"--port {options.port}: cannot be used ({error.strerror}); leave it out to take a "
-            "free one"
-        ) from error
-    with server, suppress(KeyboardInterrupt):  # Ctrl-C is how it is meant to end
-        address = f"http://{ADDRESS}:{server.server_address[1]}/"
-        print(f"{options.asset} plays at {address} (Ctrl-C ends)", flush=True)
+    with serve_page(page, options.port) as server, suppress(KeyboardInterrupt):  # Ctrl-C ends it
+        print(f"{printable(str(options.asset))} plays at {server.url} (Ctrl-C ends)", flush=True)
         if options.browser:
-            webbrowser.open(address)
+            webbrowser.open(server.url)
         server.serve_forever()
 
 
 def player_page(asset: Path, fps: float | None) -> bytes:
-    """The page of an asset: the one that lies in a result folder, or a new one."""
+    """The page of an asset: the one in its result folder, or a new one.
+
+    Raises:
+        InputError: a page that is none of ours, or as `open_asset`.
+    """
     ready = asset / PAGE_NAME if asset.is_dir() else asset
     if ready.suffix.lower() == ".html" and ready.is_file():
-        return ready.read_bytes()
+        content = ready.read_bytes()
+        if _GENERATOR in content[:_HEAD_BYTES]:
+            return content
+        if ready == asset:
+            raise InputError(f"{ready}: not a page that l4gm made; open it in a browser yourself")
 
     from l4gm.cli.assets import open_asset
     from l4gm.files import save
@@ -76,27 +79,20 @@ def player_page(asset: Path, fps: float | None) -> bytes:
         return page.read_bytes()
 
 
-def page_handler(page: bytes) -> Callable[..., BaseHTTPRequestHandler]:
-    """A handler for `http.server` that answers with one page, and knows no files."""
-    return partial(_PageHandler, page)
+def serve_page(page: bytes, port: int = 0) -> LocalServer:
+    """A server of one page, which knows no files; a context manager.
 
+    Raises:
+        InputError: the port cannot be used.
+    """
 
-class _PageHandler(BaseHTTPRequestHandler):
-    """Answers every request for / with one page."""
+    class Handler(LocalHandler):
+        def do_GET(self) -> None:  # noqa: N802
+            if self.path.split("?")[0] in ("/", f"/{PAGE_NAME}"):
+                self.reply(page, "text/html; charset=utf-8")
+            else:
+                self.send_error(HTTPStatus.NOT_FOUND)
 
-    def __init__(self, page: bytes, *args: object) -> None:
-        self._page = page
-        super().__init__(*args)  # type: ignore[arg-type]
+        do_HEAD = do_GET  # noqa: N815  (http.server's name)
 
-    def do_GET(self) -> None:
-        if self.path.split("?")[0] not in ("/", f"/{PAGE_NAME}"):
-            self.send_error(404)
-            return
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
-        self.send_header("Content-Length", str(len(self._page)))
-        self.end_headers()
-        self.wfile.write(self._page)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet: requests are no news."""
+    return LocalServer(ADDRESS, port, Handler)

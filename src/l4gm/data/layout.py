@@ -316,7 +316,15 @@ def read_header(read: Read, offset: int = 0) -> ClipHeader:
         facts = ClipFacts(**description["facts"])
         cameras = _cameras_from_json(description["cameras"])
         listed = {str(k): (int(v[0]), int(v[1])) for k, v in description["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         if isinstance(error, DamagedClipError):
             raise
         raise DamagedClipError(f"{key}: damaged description ({error})") from error

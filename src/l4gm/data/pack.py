@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from l4gm.data.layout import ClipFacts, ShardWriter, StoredClip, shard_writer
 from l4gm.data.manifest import MANIFEST_NAME, ManifestRow, write_manifest
 from l4gm.errors import InputError
-from l4gm.gaussians.atomic import atomic_file
+from l4gm.gaussians.atomic import atomic_file, remove_leftovers
+from l4gm.io.json_file import read_json
+from l4gm.io.lock import locked
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +89,23 @@ def pack_clips(
         on_item: called with (items done, all items).
 
     Raises:
-        InputError: the folder holds another set, or nothing could be packed.
+        InputError: the folder holds another set, another run writes there, or nothing could be
+            packed.
         OSError: a full disk, say; what was finished before stays, and the next call goes on there.
     """
-    options = options or PackOptions()
+    with locked(folder):
+        remove_leftovers(folder)
+        return _pack(items, load, folder, options or PackOptions(), on_item)
+
+
+def _pack(
+    items: Sequence[str],
+    load: Callable[[int], StoredClip],
+    folder: Path,
+    options: PackOptions,
+    on_item: Callable[[int, int], None] | None,
+) -> PackReport:
+    """`pack_clips` in a folder of its own."""
     plan = _fingerprint(items, options)
     if (finished := _finished_report(folder, plan)) is not None:
         return finished
@@ -144,8 +160,22 @@ def _finished_report(folder: Path, plan: str) -> PackReport | None:
     path = folder / REPORT_NAME
     if not path.is_file():
         return None
-    values = json.loads(path.read_text())
-    return PackReport(**values) if values.pop("plan", None) == plan else None
+    values = read_json(path)
+    if not isinstance(values, dict) or values.pop("plan", None) != plan:
+        return None
+    with _damage_named(path):
+        return PackReport(**values)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """A note or report that does not hold what it should is a line, not a bug."""
+    try:
+        yield
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(
+            f"{path}: damaged ({error}); delete the folder, or choose another with -o"
+        ) from None
 
 
 def _finished_shards(folder: Path, plan: str) -> list[_ShardNote]:
@@ -162,9 +192,10 @@ def _finished_shards(folder: Path, plan: str) -> list[_ShardNote]:
         ) from error
     notes: list[_ShardNote] = []
     while (path := _note_path(folder, len(notes))).exists():
-        values = json.loads(path.read_text())
-        rows = [ManifestRow(**row) for row in values.pop("rows")]
-        notes.append(_ShardNote(rows=rows, **values))
+        values = read_json(path)
+        with _damage_named(path):
+            rows = [ManifestRow(**row) for row in values.pop("rows")]
+            notes.append(_ShardNote(rows=rows, **values))
     if any(note.plan != plan for note in notes) or (
         not notes and any(not path.name.startswith(".") for path in folder.iterdir())
     ):

@@ -30,6 +30,7 @@ from l4gm.datagen.farm_models import FarmTask
 from l4gm.datagen.farm_report import Report, Tally
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.io.json_file import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -126,10 +127,9 @@ def _claim(folder: Path, settings: RenderSettings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(path, wanted)
         return
-    try:
-        found = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: cannot be read ({error}); choose another folder") from error
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: no settings of a farm; choose another folder")
     for name, value in wanted.items():
         if found.get(name) != value:
             raise InputError(

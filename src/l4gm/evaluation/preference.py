@@ -89,6 +89,10 @@ def _videos(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected videos NAME.mp4 in it")
     found = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_TYPES]
+    # The page goes to voters: nothing gets into it that does not lie in this folder itself.
+    for path in found:
+        if path.is_symlink() or not path.is_file():
+            raise InputError(f"{path}: a link or no file; put a copy of the video in its place")
     if not found:
         raise InputError(f"{folder}: no videos ({', '.join(VIDEO_TYPES)}) in it")
     names = [path.stem for path in found]

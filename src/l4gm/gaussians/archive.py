@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -49,6 +50,12 @@ class Archive:
         trace: TracebackType | None,
     ) -> None:
         self._zip.close()
+
+    def check_members(self, names: Iterable[str]) -> None:
+        """Raise InputError at the first of these names that is no member."""
+        for name in names:
+            if name not in self._zip.NameToInfo:
+                raise InputError(f"{self.path}: the member {name[:80]!r} is missing")
 
     def read(self, name: str, limit: int) -> bytes:
         """The bytes of one member, of which there are at most `limit`.

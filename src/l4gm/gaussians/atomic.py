@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from l4gm.errors import InputError
+from l4gm.io.names import shortened
+
+_PARTIAL = re.compile(r"\..*-[a-z0-9_]{8}\.partial(\..*)?")  # what mkstemp makes of `_reserve`'s
 
 
 @contextmanager
@@ -32,11 +36,19 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers left of files in a folder that nobody else writes to now."""
+    for path in folder.iterdir():
+        if _PARTIAL.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink()
+
+
 def _reserve(path: Path) -> Path:
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 20 else ""  # writers go by it
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.stem[:80]}-", suffix=f".partial{path.suffix}"
+            dir=path.parent, prefix=f".{shortened(path.stem, 80)}-", suffix=f".partial{suffix}"
         )
         os.close(handle)
     except OSError as error:

@@ -8,7 +8,6 @@ frame by the zip's directory. `compact_codec` has the pictures.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zipfile
 from collections.abc import Iterator
@@ -33,6 +32,8 @@ from l4gm.gaussians.compact_codec import (
 )
 from l4gm.gaussians.order import rows_correspond, spatially_ordered
 from l4gm.gaussians.types import Gaussians, GaussianSequence
+from l4gm.io.budget import BUDGET, MAX_FRAMES, READ_BYTES_PER_GAUSSIAN
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 SUFFIX = ".l4gm"
 FORMAT = "l4gm-compact"
@@ -40,7 +41,12 @@ FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 
 _MAX_INDEX_BYTES = 1 << 16
-_MAX_IN_MEMORY = 200_000_000  # Gaussians of all frames together, 11 GB
+_MOST = 1e30  # float32 holds it, and what is worked out from it
+_MAX_KEY_EVERY = 64  # so many frames are decoded at most to show one
+# Bytes in memory for each of the file. What is invisible or stands still is stored as nearly
+# nothing: one honest frame comes to hundreds, a sequence to thousands.
+_FRAME_RATIO, _SEQUENCE_RATIO = 1000, 20_000
+_BYTES_PER_GAUSSIAN = 56
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same sequence gives the same bytes
 
 
@@ -134,11 +140,8 @@ def read_compact(path: str | os.PathLike[str]) -> GaussianSequence:
         InputError: no file, not such a file, cut off, of a newer version, or damaged.
     """
     info = read_compact_info(path)
-    if info.num_frames * info.num_gaussians > _MAX_IN_MEMORY:
-        raise InputError(
-            f"{path}: {info.num_frames} frames of {info.num_gaussians} Gaussians are too many to "
-            "hold at once; read a few frames at a time"
-        )
+    whole = 2 * info.num_frames * info.num_gaussians * _BYTES_PER_GAUSSIAN
+    BUDGET.check(path, whole, ratio=_SEQUENCE_RATIO)
     return GaussianSequence(read_compact_frames(path, 0, info.num_frames), info.fps)
 
 
@@ -216,13 +219,16 @@ def _parse_index(archive: Archive) -> CompactInfo:
     version = document.get("version")
     if version != FORMAT_VERSION:
         raise InputError(
-            f"{archive.path}: format version {version!r}, this l4gm reads {FORMAT_VERSION}; "
+            f"{archive.path}: format version {version!r:.40}, this l4gm reads {FORMAT_VERSION}; "
             "update l4gm"
         )
     try:
-        return _info(document)
+        info = _info(document)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{bad}: bad {INDEX_NAME} ({error}); export it anew") from None
+    archive.check_members(frame_name(index) for index in range(info.num_frames))
+    BUDGET.check(archive.path, info.num_gaussians * READ_BYTES_PER_GAUSSIAN, ratio=_FRAME_RATIO)
+    return info
 
 
 def _info(document: dict[str, Any]) -> CompactInfo:
@@ -233,16 +239,16 @@ def _info(document: dict[str, Any]) -> CompactInfo:
     low, high = _numbers([log_scales["lower"], log_scales["upper"]], 2)
     if max(abs(low), abs(high)) > 80:  # their exponentials stay finite
         raise ValueError(f"log_scales must lie within [-80, 80], got {low} to {high}")
-    (fps,) = _numbers([document["fps"]], 1)
-    if not fps > 0:
-        raise ValueError(f"fps must be positive, got {fps}")
+    fps = document["fps"]
+    if not is_frame_rate(fps):
+        raise ValueError(f"fps must be {FPS_RANGE}, got {str(fps)[:40]}")
     num_gaussians = _integer(document, "num_gaussians", 0, MAX_GAUSSIANS)
     return CompactInfo(
-        num_frames=_integer(document, "num_frames", 1, 10**6),
+        num_frames=_integer(document, "num_frames", 1, MAX_FRAMES),
         num_gaussians=num_gaussians,
-        fps=fps,
+        fps=float(fps),
         width=_integer(document, "width", 1, 16383),
-        key_every=_integer(document, "key_every", 1, 10**6),
+        key_every=_integer(document, "key_every", 1, _MAX_KEY_EVERY),
         ranges=Ranges(
             lower=(x, y, z),
             upper=(x1, y1, z1),
@@ -263,6 +269,6 @@ def _integer(document: dict[str, Any], name: str, low: int, high: int) -> int:
 
 def _numbers(values: Any, count: int) -> list[float]:
     numbers = [float(value) for value in values]
-    if len(numbers) != count or not all(math.isfinite(value) for value in numbers):
-        raise ValueError(f"expected {count} finite numbers, got {str(values)[:80]}")
+    if len(numbers) != count or not all(abs(value) <= _MOST for value in numbers):
+        raise ValueError(f"expected {count} numbers up to {_MOST:g}, got {str(values)[:80]}")
     return numbers

@@ -20,14 +20,19 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.orientation import UPS, Up, from_file_axes, to_file_axes
 from l4gm.gaussians.still_formats import STILL_FORMATS, still_format_of
-from l4gm.gaussians.types import GaussianSequence
+from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.gaussians.visible import stack_padded, without_invisible
+from l4gm.io.budget import check_in_memory
+from l4gm.io.json_file import read_json
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 OLD_INDEX_NAME = "sequence.json"  # inside the folder, where earlier versions wrote it
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.[a-z.]+)", re.IGNORECASE)
 _OURS = "frame_"
 _ONE_FRAME_FPS = 1.0
+_BYTES_PER_GAUSSIAN = 3 * 56  # frames, the same filled up, and their stack
+_MAX_INDEX_BYTES = 1 << 16
 
 
 def frame_name(index: int, kind: str = "ply") -> str:
@@ -172,14 +177,22 @@ def read_frame_folder(
             f"{folder}: no {index_path(folder).name} beside it, so the frame rate is unknown or "
             "the folder is not whole; give fps"
         )
-    rate = _positive(rate, folder, "fps")
+    if not is_frame_rate(rate):
+        raise InputError(f"{folder}: fps must be {FPS_RANGE}, got {str(rate)[:40]}")
     scale = _positive(document.get("scale", 1.0) if scale is None else scale, folder, "scale")
     up = document.get("up", "y") if up is None else up
     if up not in UPS:
-        raise InputError(f"{folder}: up must be one of {', '.join(UPS)}, got {up!r} in its index")
+        raise InputError(
+            f"{folder}: up must be one of {', '.join(UPS)}, got {up!r:.40} in its index"
+        )
     read = STILL_FORMATS[kind].read
-    sets = [from_file_axes(read(frames[number]), up, scale) for number in numbers]
-    return GaussianSequence(stack_padded(sets), rate)
+    sets: list[Gaussians] = []
+    largest = 0
+    for number in numbers:
+        sets.append(from_file_axes(read(frames[number]), up, scale))
+        largest = max(largest, sets[-1].num_gaussians)
+        check_in_memory(folder, len(numbers) * largest * _BYTES_PER_GAUSSIAN)
+    return GaussianSequence(stack_padded(sets), float(rate))
 
 
 def is_frame_folder(folder: Path) -> bool:
@@ -229,11 +242,12 @@ def _without_gaps(folder: Path, frames: dict[int, Path], expected: Any) -> list[
         assert match is not None
         name = f"{match[1]}{missing:0{len(match[2])}d}{match[3]}"
         raise InputError(
-            f"{folder}: expected {expected} frames, but {name} is missing; write it anew"
+            f"{folder}: expected {expected!s:.40} frames, but {name} is missing; write it anew"
         )
     if len(numbers) != expected:
         raise InputError(
-            f"{folder}: expected {expected} frames, but there are {len(numbers)}; write it anew"
+            f"{folder}: expected {expected!s:.40} frames, but there are {len(numbers)}; write it "
+            "anew"
         )
     return numbers
 
@@ -244,15 +258,15 @@ def _format(kind: str) -> str:
 
 def _positive(value: Any, folder: Path, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise InputError(f"{folder}: {name} must be a positive number, got {value!r}")
+        raise InputError(f"{folder}: {name} must be a positive number, got {value!r:.40}")
     return float(value)
 
 
 def _is_index(path: Path) -> bool:
     """Whether a file says that it is an index; any other of that name is somebody else's."""
     try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path, _MAX_INDEX_BYTES)
+    except InputError:
         return False
     kind = document.get("format") if isinstance(document, dict) else None
     return isinstance(kind, str) and kind in map(_format, STILL_FORMATS)
@@ -265,10 +279,7 @@ def _read_index(folder: Path, kind: str) -> dict[str, Any]:
         path = index_path(folder)
         if not _is_index(path):
             return {}
-    try:
-        document = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not JSON ({error}); write the sequence anew") from None
+    document = read_json(path, _MAX_INDEX_BYTES)
     if not isinstance(document, dict) or document.get("format") != _format(kind):
         raise InputError(f"{path}: expected a JSON object with format {_format(kind)!r}")
     return document

@@ -29,6 +29,7 @@ from l4gm.gaussians.still import (
     unit_quats,
 )
 from l4gm.gaussians.types import Gaussians
+from l4gm.io.budget import BUDGET
 
 EXTENSION = "KHR_gaussian_splatting"
 
@@ -49,6 +50,7 @@ _COMPONENTS = {
     5126: ("<f4", 1.0),
 }
 _MAX_JSON_BYTES = 1 << 26
+_READ_COPIES = 8  # bytes in memory at the peak, for each of the file
 
 
 def write_glb(path: str | os.PathLike[str], gaussians: Gaussians) -> None:
@@ -111,6 +113,7 @@ def read_glb(path: str | os.PathLike[str]) -> Gaussians:
             attributes that are missing or of another shape, or cut off.
     """
     path = existing_file(path, "a .glb file")
+    BUDGET.check(path, path.stat().st_size * _READ_COPIES)
     document, binary = _parse(path.read_bytes(), path)
     try:
         attributes = _splats(document, path)

@@ -24,7 +24,8 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.compressed_ply import is_compressed, unpack
 from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
-from l4gm.gaussians.still import HARMONIC_DEGREE_0, unit_quats
+from l4gm.gaussians.ply_header import check_ply_header
+from l4gm.gaussians.still import HARMONIC_DEGREE_0, checked, unit_quats
 from l4gm.gaussians.types import Gaussians
 
 PRUNE_BELOW_OPACITY = 0.005  # as the released code
@@ -140,14 +141,14 @@ def read_ply(path: str | os.PathLike[str], *, up: Up = "y") -> Gaussians:
         scales = torch.cat([scales, _FLAT * scales.amin(-1, keepdim=True)], -1)
     colors = table["colors"]
     colors = colors / _largest(vertex, "red") if has_rgb else colors * HARMONIC_DEGREE_0 + 0.5
-    gaussians = Gaussians(
+    gaussians = Gaussians(  # a finite logarithm may be of an infinite scale
         means=table["means"],
         quats=unit_quats(table["quats"]),
         scales=scales,
         opacities=table["opacities"][:, 0].sigmoid(),
         colors=colors.clamp(0, 1),
     )
-    return from_file_axes(gaussians, up)
+    return from_file_axes(checked(gaussians, path), up)
 
 
 def _what(elements: dict[str, NDArray[np.void]]) -> str:
@@ -173,8 +174,9 @@ def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
     with path.open("rb") as stream:
         if stream.read(3) != b"ply":
             raise InputError(f"{path}: not a PLY file, {what_it_is(path)}")
+    check_ply_header(path)
     try:
-        data = plyfile.PlyData.read(str(path))
+        data = plyfile.PlyData.read(str(path), mmap=False)  # a mapped file that shrinks is a crash
     # A bad header shows itself as any of these: a bad line, a count that no memory holds, text
     # that is not ASCII. plyfile's parse errors are not a ValueError.
     except (plyfile.PlyParseError, ValueError, TypeError, MemoryError, OverflowError) as error:

@@ -24,6 +24,8 @@ from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.geometry.cameras import Cameras
+from l4gm.io.budget import BUDGET, MAX_FRAMES
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 FORMAT = "l4gm-gaussian-sequence"
 FORMAT_VERSION = 1
@@ -122,8 +124,8 @@ class SequenceWriter:
     ) -> None:
         if num_frames < 1 or num_gaussians < 0:
             raise ValueError(f"need frames and Gaussians, got {num_frames} x {num_gaussians}")
-        if not 0 < fps < float("inf"):
-            raise ValueError(f"fps must be positive, got {fps}")
+        if not is_frame_rate(fps):
+            raise ValueError(f"fps must be {FPS_RANGE}, got {fps}")
         if cameras is not None and cameras.shape not in ((), (num_frames,)):
             raise ValueError(f"cameras must be [] or [{num_frames}], got {list(cameras.shape)}")
         reserved = [name for name in metadata or {} if name.startswith("l4gm.")]
@@ -153,8 +155,11 @@ class SequenceWriter:
             self._resources = stack.pop_all()
         return self
 
-    def append(self, gaussians: Gaussians) -> None:
+    def append(self, gaussians: Gaussians) -> list[tuple[int, int]]:
         """Write the next frames [t, N].
+
+        Returns:
+            offset and length in bytes of each stretch of the file that was written.
 
         Raises:
             ValueError: another N or type than the first frames, more than `num_frames` in all, or
@@ -173,8 +178,7 @@ class SequenceWriter:
                 f"{self.frames_written} + {count} frames do not fit into {self.num_frames}"
             )
         types = {name: getattr(gaussians, name).dtype for name in _FIELDS}
-        if not self._types:
-            self._write_header(types)
+        stretches = [] if self._types else [(0, self._write_header(types))]
         if types != self._types:
             raise ValueError(f"frames of another type: {types}, the first had {self._types}")
         for name in _FIELDS:
@@ -182,10 +186,13 @@ class SequenceWriter:
             if not tensor.isfinite().all():
                 raise ValueError(f"{name} hold values that are not finite")
             frame_bytes = tensor[:1].numel() * tensor.element_size()
-            self._stream.seek(self._offsets[name] + self.frames_written * frame_bytes)
+            offset = self._offsets[name] + self.frames_written * frame_bytes
+            self._stream.seek(offset)
             _write_tensor(self._stream, tensor)
+            stretches.append((offset, count * frame_bytes))
         self._stream.flush()
         self.frames_written += count
+        return stretches
 
     def __exit__(
         self,
@@ -197,7 +204,8 @@ class SequenceWriter:
         assert resources is not None
         resources.__exit__(kind, error, trace)
 
-    def _write_header(self, types: dict[str, torch.dtype]) -> None:
+    def _write_header(self, types: dict[str, torch.dtype]) -> int:
+        """Header and cameras; returns the header's length in bytes."""
         assert self._stream is not None
         unknown = {str(kind) for kind in types.values()} - {str(kind) for kind in _TYPE_NAMES}
         if unknown:
@@ -226,6 +234,7 @@ class SequenceWriter:
             self._stream.seek(offsets[name])
             _write_tensor(self._stream, tensor)
         self._offsets, self._types = offsets, types
+        return len(header)
 
 
 class _complete_on_exit:  # noqa: N801  (reads as the verb it is)
@@ -254,6 +263,7 @@ def read_sequence(path: str | os.PathLike[str]) -> GaussianSequence:
             not finite (the tensor is named).
     """
     info = read_sequence_info(path)
+    BUDGET.check(path, Path(path).stat().st_size * 2)
     frames = read_frames(path, 0, info.num_frames)
     return GaussianSequence(frames, info.fps, info.cameras)
 
@@ -271,7 +281,7 @@ def read_frames(path: str | os.PathLike[str], start: int, stop: int) -> Gaussian
             raise ValueError(f"need 0 <= start < stop <= {opened.num_frames}, got {start}:{stop}")
         tensors = {name: opened.file.get_slice(name)[start:stop] for name in _FIELDS}
     for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
+        if not tensor.float().isfinite().all():  # float64 holds what rendering cannot
             raise InputError(f"{path}: {name} hold values that are not finite; write it anew")
     return Gaussians(**tensors)
 
@@ -287,7 +297,7 @@ def read_sequence_info(path: str | os.PathLike[str]) -> SequenceInfo:
         return SequenceInfo(
             num_frames=opened.num_frames,
             num_gaussians=opened.num_gaussians,
-            fps=opened.number("l4gm.fps", float),
+            fps=opened.fps(),
             cameras=opened.cameras(),
             metadata={k: v for k, v in opened.metadata.items() if not k.startswith("l4gm.")},
         )
@@ -332,6 +342,12 @@ class _Opened:
             )
         return value
 
+    def fps(self) -> float:
+        value = self.number("l4gm.fps", float)
+        if not is_frame_rate(value):
+            raise InputError(f"{self.path}: fps must be {FPS_RANGE}, got {value}; write it anew")
+        return float(value)
+
     def cameras(self) -> Cameras | None:
         """[T], [] or none."""
         names = {f"cameras.{name}" for name in _CAMERA_TENSORS}
@@ -340,6 +356,8 @@ class _Opened:
         numbers = {n: self.number(f"l4gm.cameras.{n}", kind) for n, kind in _CAMERA_NUMBERS.items()}
         try:
             tensors = {name: self.file.get_tensor(f"cameras.{name}") for name in _CAMERA_TENSORS}
+            if not all(tensor.float().isfinite().all() for tensor in tensors.values()):
+                raise ValueError("values that are not finite")
             cameras = Cameras(**tensors, **numbers)
             if cameras.shape not in ((), (self.num_frames,)):
                 raise ValueError(f"one for all or one per frame, got {list(cameras.shape)}")
@@ -370,6 +388,10 @@ class _Opened:
                 raise InputError(
                     f"{self.path}: {name} must be [T, N{', k' * len(_TRAILING[name])}], T > 0, "
                     f"alike in all tensors; got {shape}"
+                )
+            if lead[0] > MAX_FRAMES:
+                raise InputError(
+                    f"{self.path}: {lead[0]} frames, at most {MAX_FRAMES} can be; write it anew"
                 )
             if piece.get_dtype() not in _TYPE_NAMES.values():
                 raise InputError(

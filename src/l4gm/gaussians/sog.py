@@ -33,6 +33,7 @@ from l4gm.gaussians.still import (
     to_bytes,
 )
 from l4gm.gaussians.types import Gaussians
+from l4gm.io.budget import BUDGET, READ_BYTES_PER_GAUSSIAN
 
 _MIN_SCALE = 1e-8
 _SQRT2 = 2**0.5
@@ -121,6 +122,7 @@ def _decode(archive: Archive, meta: dict[str, Any]) -> Gaussians:
     count = meta["count"]
     if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= _MAX_PIXELS:
         raise InputError(f"{archive.path}: count must be 0 to {_MAX_PIXELS}, got {count!r:.40}")
+    BUDGET.check(archive.path, count * READ_BYTES_PER_GAUSSIAN)
 
     def pixels(part: str, index: int = 0) -> NDArray[np.uint8]:
         return _pixels(archive, str(meta[part]["files"][index]), count)

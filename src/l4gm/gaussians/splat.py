@@ -16,6 +16,7 @@ from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.still import checked, existing_file, prepared, to_bytes, unit_quats
 from l4gm.gaussians.types import Gaussians
+from l4gm.io.budget import BUDGET, READ_BYTES_PER_GAUSSIAN
 
 _RECORD = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])
 
@@ -45,6 +46,7 @@ def read_splat(path: str | os.PathLike[str]) -> Gaussians:
             finite.
     """
     path = existing_file(path, "a .splat file")
+    BUDGET.check(path, path.stat().st_size // _RECORD.itemsize * READ_BYTES_PER_GAUSSIAN)
     content = path.read_bytes()
     if len(content) % _RECORD.itemsize:
         raise InputError(

@@ -36,6 +36,7 @@ from l4gm.gaussians.still import (
     unit_quats,
 )
 from l4gm.gaussians.types import Gaussians
+from l4gm.io.budget import BUDGET, READ_BYTES_PER_GAUSSIAN, check_in_memory
 
 # Magic, version, count, degree, fractional bits, flags; from version 4 on the number of streams.
 _HEADER = struct.Struct("<4sIIBBBB")
@@ -136,6 +137,7 @@ def _read_zstd(path: Path) -> tuple[list[NDArray[np.uint8]], int]:
     """As `_read_gzip`, of version 4."""
     import zstandard
 
+    check_in_memory(path, path.stat().st_size)
     content = path.read_bytes()
     _, count, degree, bits = _parse_header(content, path)
     cut_off = InputError(f"{path}: damaged or cut off; get it anew")
@@ -216,6 +218,7 @@ def _parse_header(head: bytes, path: os.PathLike[str]) -> tuple[int, int, int, i
         )
     if degree >= len(_HARMONICS) or bits > 23 or count > _MAX_GAUSSIANS:
         raise InputError(f"{path}: {count} Gaussians of degree {degree}: the SPZ header is damaged")
+    BUDGET.check(path, count * READ_BYTES_PER_GAUSSIAN)
     return version, count, degree, bits
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l4gm.geometry.cameras import Cameras
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 _WIDTHS = {"means": 3, "quats": 4, "scales": 3, "opacities": None, "colors": 3}
 
@@ -104,7 +105,7 @@ class GaussianSequence:
 
     Args:
         gaussians: [T, N].
-        fps: frames per second, > 0.
+        fps: frames per second, > 0 (`io.rates` has the range).
         cameras: optional [T] or [], the cameras of the input video.
     """
 
@@ -117,8 +118,8 @@ class GaussianSequence:
             raise ValueError(
                 f"a sequence needs Gaussians [T, N], got leading dims {list(self.gaussians.shape)}"
             )
-        if not self.fps > 0:
-            raise ValueError(f"fps must be positive, got {self.fps}")
+        if not is_frame_rate(self.fps):
+            raise ValueError(f"fps must be {FPS_RANGE}, got {self.fps}")
         if self.cameras is not None and self.cameras.shape not in ((), (len(self),)):
             raise ValueError(
                 f"cameras must be [] or [{len(self)}] for {len(self)} frames, "

@@ -10,15 +10,18 @@ frames are given lengths that differ.
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from l4gm.errors import InputError
+from l4gm.gaussians import usd_worker
 from l4gm.gaussians.atomic import atomic_file
 from l4gm.gaussians.identify import what_it_is
 from l4gm.gaussians.orientation import Up, from_file_axes, to_file_axes
@@ -31,14 +34,15 @@ from l4gm.gaussians.still import (
 )
 from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.gaussians.visible import padded, stack_padded, without_invisible, without_padding
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from l4gm.io.budget import memory_limit_bytes
+from l4gm.io.sandbox import isolated
 
 SUFFIXES = (".usd", ".usdc", ".usda")
 
 _PRIM = "/object"
 _STILL_FPS = 24.0
+_PROCESS_BYTES = 2 * 10**9  # address space of Python, NumPy and usd-core themselves
+_READ_SECONDS = 300
 _HARMONICS = "radiance:sphericalHarmonicsCoefficients"
 _DEGREE = "radiance:sphericalHarmonicsDegree"
 
@@ -136,38 +140,38 @@ def read_usd(path: str | os.PathLike[str]) -> GaussianSequence:
 
     Each time sample of the positions is a frame; a prim without any is a sequence of one. Frames of
     fewer Gaussians than the largest are filled up with invisible ones. Harmonics above degree 0 are
-    left out.
+    left out. usd-core crashes on some damaged files: it reads in a process of its own, with limits
+    on memory and time.
 
     Raises:
-        InputError: usd-core is not installed, no file, not USD, no such prim, transforms on it, or
-            values that are not finite.
+        InputError: usd-core is not installed, no file, not USD, one that refers to other files, no
+            such prim, transforms on it, values that are not finite, or more than can be read here.
     """
-    path = existing_file(path, "a USD file")
+    path = existing_file(path, "a USD file").absolute()
     _need_usd(path)
-    from pxr import Tf, Usd, UsdGeom
-
+    limit = memory_limit_bytes()
+    with isolated(
+        Path(usd_worker.__file__),
+        [str(path), what_it_is(path), str(limit // 4)],
+        subject=str(path),
+        memory_bytes=limit + _PROCESS_BYTES,
+        seconds=_READ_SECONDS,
+        file_bytes=limit,
+    ) as folder:
+        about = json.loads((folder / usd_worker.ABOUT_NAME).read_text())
+        table = np.fromfile(folder / usd_worker.FRAMES_NAME, "<f4")
+    up: Up = "z" if about["z_is_up"] else "y"
+    fps = _STILL_FPS if about["is_still"] else about["fps"]
+    counts = about["counts"]
+    rows = np.split(table, np.cumsum(counts)[:-1] * sum(usd_worker.WIDTHS.values()))
+    sets = [
+        from_file_axes(without_padding(_frame(row, count, path)), up)
+        for row, count in zip(rows, counts, strict=True)
+    ]
     try:
-        stage = Usd.Stage.Open(str(path))
-    except Tf.ErrorException:
-        stage = None
-    if not stage:
-        raise InputError(f"{path}: not a USD file, or damaged ({what_it_is(path)})")
-    prims = [p for p in stage.Traverse() if p.GetTypeName() == "ParticleField3DGaussianSplat"]
-    if not prims:
-        meshes = any(p.GetTypeName() == "Mesh" for p in stage.Traverse())
-        what = "meshes, not Gaussians" if meshes else "no Gaussians"
-        raise InputError(f"{path}: holds {what} (no ParticleField3DGaussianSplat)")
-    up: Up = "z" if UsdGeom.GetStageUpAxis(stage) == UsdGeom.Tokens.z else "y"
-    positions = _attribute(prims[0], "positions", path)
-    times = positions.GetTimeSamples() or [Usd.TimeCode.Default()]
-    place = UsdGeom.Xformable(prims[0])
-    if any(
-        np.any(np.array(place.ComputeLocalToWorldTransform(time)) != np.eye(4)) for time in times
-    ):
-        raise InputError(f"{path}: the splats are moved or turned; apply their transform first")
-    sets = [from_file_axes(without_padding(_frame(prims[0], time, path)), up) for time in times]
-    fps = float(stage.GetTimeCodesPerSecond()) if len(times) > 1 else _STILL_FPS
-    return GaussianSequence(stack_padded(sets), fps)
+        return GaussianSequence(stack_padded(sets), fps)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; mend the stage's time codes per second") from None
 
 
 def _need_usd(path: str | os.PathLike[str]) -> None:
@@ -194,32 +198,19 @@ def _extent(frame: Gaussians) -> np.ndarray:
     return _array(torch.stack([(frame.means - reach).amin(0), (frame.means + reach).amax(0)]))
 
 
-def _attribute(prim: Any, name: str, path: Path) -> Any:
-    """An attribute, or its half-precision twin where only that has values."""
-    for candidate in (name, f"{name}h"):
-        attribute = prim.GetAttribute(candidate)
-        if attribute and attribute.HasAuthoredValue():
-            return attribute
-    raise InputError(f"{path}: the splats have no {name}")
-
-
-def _frame(prim: Any, time: Any, path: Path) -> Gaussians:
-    def column(name: str, width: int) -> Tensor:
-        values = np.array(_attribute(prim, name, path).Get(time), np.float32)
-        return torch.from_numpy(values.reshape(-1, width))
-
-    coefficients = (int(prim.GetAttribute(_DEGREE).Get(time)) + 1) ** 2
-    try:
-        quats = column("orientations", 4)  # NumPy's order of a GfQuatf: x y z w
-        frame = Gaussians(
-            means=column("positions", 3),
-            quats=unit_quats(quats[:, [3, 0, 1, 2]]),
-            scales=column("scales", 3),
-            opacities=column("opacities", 1)[:, 0],
-            colors=(column(_HARMONICS, 3)[::coefficients] * HARMONIC_DEGREE_0 + 0.5).clamp(0, 1),
-        )
-    except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: the attributes do not fit each other ({error})") from None
+def _frame(row: np.ndarray, count: int, path: Path) -> Gaussians:
+    """The Gaussians [N] of what `usd_worker` wrote of a frame."""
+    widths = usd_worker.WIDTHS.values()
+    pieces = np.split(row, np.cumsum([count * width for width in widths])[:-1])
+    means, quats, scales, opacities, harmonics = (
+        torch.from_numpy(piece.reshape(count, width))
+        for piece, width in zip(pieces, widths, strict=True)
+    )
+    frame = Gaussians(
+        means=means,
+        quats=unit_quats(quats[:, [3, 0, 1, 2]]),  # NumPy's order of a GfQuatf: x y z w
+        scales=scales,
+        opacities=opacities[:, 0],
+        colors=(harmonics * HARMONIC_DEGREE_0 + 0.5).clamp(0, 1),
+    )
     return checked(frame, path)

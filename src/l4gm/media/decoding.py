@@ -21,8 +21,10 @@ from torch import Tensor
 
 from l4gm.errors import InputError
 from l4gm.media.colour import ColourConversion
+from l4gm.media.demuxers import READ_OPTIONS
 from l4gm.media.frames import upright
 from l4gm.media.info import VideoInfo
+from l4gm.media.limits import limited_size
 from l4gm.media.timing import FrameRateResampler, FrameTimes, in_order_of_showing
 from l4gm.media.truncation import is_cut_off
 
@@ -110,7 +112,9 @@ class _Decoder:
     def __init__(self, path: Path, *, mask: bool = False) -> None:
         self.path = path
         try:
-            self._container = av.open(str(path.absolute()), metadata_errors="replace")
+            self._container = av.open(
+                str(path.absolute()), metadata_errors="replace", options=READ_OPTIONS
+            )
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(
                 f"{path}: not a video, or cut off before its index ({_reason(error)}); {EXPECTED}"
@@ -171,7 +175,7 @@ class _Decoder:
         assert self._form is not None
         form = self._form
         fps = times.fps()
-        num_frames = times.num_frames(fps) or None
+        num_frames = times.num_frames(fps, self.path) or None
         mask = "a stream" if self.has_mask_stream else _mask_file(self.path)
         notes = [] if form.conversion is None else [form.conversion.note]
         if picture.interlaced_frame:
@@ -388,9 +392,10 @@ def _form_of(
     width = picture.width
     if pixel_aspect and 0.2 < pixel_aspect < 5:
         width = max(1, round(width * pixel_aspect))
+    width, height = limited_size(width, picture.height)
     return _FrameForm(
         width=width,
-        height=picture.height,
+        height=height,
         has_alpha=any(component.is_alpha for component in picture.format.components),
         display_matrix=_display_matrix(picture),
         conversion=ColourConversion.needed(

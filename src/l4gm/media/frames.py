@@ -9,15 +9,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
+
 
 def frame_rate(fps: float) -> Fraction:
     """The rate as FFmpeg wants it; 29.97 and its like become 30000/1001.
 
     Raises:
-        ValueError: if it is not positive and finite.
+        ValueError: if it is none (`io.rates`).
     """
-    if not 0 < fps < float("inf"):
-        raise ValueError(f"fps must be positive, got {fps}")
+    if not is_frame_rate(fps):
+        raise ValueError(f"fps must be {FPS_RANGE}, got {fps}")
     ntsc = Fraction(round(fps) * 1000, 1001)
     if ntsc and abs(float(ntsc) - fps) < 1e-3 * fps / 2 and abs(round(fps) - fps) > 1e-6:
         return ntsc

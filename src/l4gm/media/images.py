@@ -12,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from l4gm.errors import InputError
+from l4gm.io.budget import check_in_memory
 from l4gm.media.info import VideoInfo
+from l4gm.media.limits import DAMAGED_IMAGE, check_animation, reduced
 from l4gm.media.timing import FrameRateResampler, FrameTimes
 
 logger = logging.getLogger(__name__)
@@ -44,11 +46,12 @@ _SRGB = ImageCms.createProfile("sRGB")
 def is_image(path: Path) -> bool:
     """Whether the file's content (not its name) is an image that Pillow reads."""
     try:
-        with _open(path):
+        with _open(path) as image:
+            check_animation(image)
             return True
     except Image.DecompressionBombError as error:
         raise InputError(f"{path}: image too large ({error}); scale it down first") from error
-    except (UnidentifiedImageError, OSError):
+    except DAMAGED_IMAGE:
         return False
 
 
@@ -80,12 +83,12 @@ def _probe(path: Path, size: int, changed_ns: int) -> tuple[VideoInfo, FrameTime
     frame: Tensor | None = None
     with _opened(path) as image:
         codec = (image.format or "image").lower()
-        with suppress(OSError, SyntaxError, ValueError, EOFError):  # `read_image` warns
+        with suppress(*DAMAGED_IMAGE):  # `read_image` warns
             for index in _frame_indices(image):
                 image.seek(index)
                 image.load()
                 frame = _to_tensor(image, None) if frame is None else frame
-                has_alpha = has_alpha or _is_transparent_somewhere(image)
+                has_alpha = has_alpha or _is_transparent_somewhere(reduced(image))
                 seconds.append(time)
                 duration = _duration(image)
                 time += duration
@@ -95,7 +98,7 @@ def _probe(path: Path, size: int, changed_ns: int) -> tuple[VideoInfo, FrameTime
         duration = None
     times = FrameTimes(seconds=seconds, last_seconds=duration)
     fps = times.fps()
-    num_frames = times.num_frames(fps)
+    num_frames = times.num_frames(fps, path)
     info = VideoInfo(
         width=frame.shape[1],
         height=frame.shape[0],
@@ -134,7 +137,7 @@ def read_image(path: Path, *, timed: bool = True) -> Iterator[Tensor]:
                     yield frame
                 elif number < len(times.seconds):
                     yield from resampler.push(frame, times.seconds[number])
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED_IMAGE as error:
         logger.warning("%s: damaged after frame %d (%s)", path, index, _one_line(error))
     if timed:
         yield from resampler.finish(times.last_seconds)
@@ -173,6 +176,7 @@ def _open(path: Path) -> Image.Image:
         # libwebp leaves the flag out where each frame's own rectangle is opaque, though what lies
         # beside that is transparent; without the flag Pillow makes it black.
         head[-1] |= _WEBP_ALPHA
+        check_in_memory(path, 2 * path.stat().st_size)
         return Image.open(io.BytesIO(bytes(head) + file.read()), formats=FORMATS)
 
 
@@ -182,7 +186,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with _open(path) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGED_IMAGE as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -220,7 +224,7 @@ def _to_tensor(image: Image.Image, channels: int | None) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's remarks on palettes with transparency
         profile = image.info.get("icc_profile")
-        image = ImageOps.exif_transpose(image)
+        image = ImageOps.exif_transpose(reduced(image))
         if channels is None:
             channels = 4 if image.has_transparency_data else 3
         if image.mode in ("I", "I;16", "I;16B", "I;16L"):

@@ -48,7 +48,7 @@ def matching_files(pattern: Path) -> list[Path] | None:
         fixed = map(re.escape, _PRINTF.split(name))
         expression = re.compile(r"\d+".join(fixed))
         names = pattern.parent.iterdir() if pattern.parent.is_dir() else ()
-        found = [path for path in names if expression.fullmatch(path.name)]
+        found = [path for path in names if expression.fullmatch(path.name) and path.is_file()]
     else:
         found = [path for path in pattern.parent.glob(name) if path.is_file()]
     if not found:
@@ -137,4 +137,4 @@ def _images_in(folder: Path) -> list[Path]:
 
 def _natural_key(path: Path) -> list[tuple[int, int, str]]:
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]

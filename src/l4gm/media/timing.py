@@ -7,11 +7,16 @@ happens, of a GIF that holds its last frame, or of a container that declares 100
 from __future__ import annotations
 
 import bisect
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Generic, TypeVar
 
 import numpy as np
+
+from l4gm.errors import InputError
+from l4gm.io.budget import MAX_FRAMES
 
 T = TypeVar("T")
 
@@ -25,6 +30,7 @@ COMMON_RATES = (10, 12, 12.5, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)
 NTSC_RATES = (24000 / 1001, 30000 / 1001, 60000 / 1001)
 # Relative differences of the measured rate from the one that is meant.
 _DECLARED_WITHIN, _NTSC_WITHIN, _COMMON_WITHIN = 0.01, 0.0005, 0.03
+_MAX_RATE = 1000.0  # of what a source says or its timestamps mean; a faster one is damage
 _OUTLIER = 1.5  # times the lower quartile: a longer interval is a pause, not the rate
 
 
@@ -52,10 +58,10 @@ class FrameTimes:
         known = np.array([time for time in self.seconds if time is not None])
         steps = np.diff(known)
         steps = steps[(steps > 1e-6) & (steps <= MAX_PAUSE_SECONDS)]
-        declared = [rate for rate in self.declared_fps if 0 < rate <= 1000]
+        declared = [rate for rate in self.declared_fps if 0 < rate <= _MAX_RATE]
         if not len(steps):
             if self.last_seconds and self.last_seconds <= MAX_PAUSE_SECONDS and not declared:
-                return 1 / self.last_seconds
+                return min(1 / self.last_seconds, _MAX_RATE)
             return declared[0] if declared else FALLBACK_FPS
         usual = steps[steps <= _OUTLIER * np.quantile(steps, 0.25)]
         measured = float(1 / usual.mean())
@@ -66,13 +72,32 @@ class FrameTimes:
             near = min(rates, key=lambda rate: abs(measured / rate - 1))
             if abs(measured / near - 1) < within:
                 return float(near)
-        return measured
+        return min(measured, _MAX_RATE)
 
-    def num_frames(self, fps: float) -> int:
-        """How many frames `FrameRateResampler(fps)` makes of these."""
+    def num_frames(self, fps: float, source: str | os.PathLike[str]) -> int:
+        """How many frames `FrameRateResampler(fps)` makes of these.
+
+        Args:
+            fps: of the lattice.
+            source: whose times these are, for the message.
+
+        Raises:
+            InputError: more than `MAX_FRAMES`: a few stored frames, pauses between them, and a
+                high rate may claim billions.
+        """
+        count = sum(1 for _ in islice(self._on_lattice(fps), MAX_FRAMES + 1))
+        if count > MAX_FRAMES:
+            raise InputError(
+                f"{source}: more than {MAX_FRAMES} frames at {fps:g} frames per second; its "
+                "timestamps are damaged, or cut it into parts"
+            )
+        return count
+
+    def _on_lattice(self, fps: float) -> Iterator[None]:
         resampler: FrameRateResampler[None] = FrameRateResampler(fps)
-        count = sum(1 for time in self.seconds for _ in resampler.push(None, time))
-        return count + sum(1 for _ in resampler.finish(self.last_seconds))
+        for time in self.seconds:
+            yield from resampler.push(None, time)
+        yield from resampler.finish(self.last_seconds)
 
 
 @dataclass

@@ -190,6 +190,8 @@ def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such file; {EXPECTED}")
+    if not path.is_file() and not path.is_dir():  # a pipe would keep us waiting
+        raise InputError(f"{path}: no file; {EXPECTED}")
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty; {EXPECTED}")
     return path

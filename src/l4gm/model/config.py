@@ -21,6 +21,17 @@ _RELEASED_USE = {
 }
 
 
+# Far beyond any network that can be trained; a config from elsewhere could ask for anything.
+_MAX_LEVELS = 12
+_LIMITS = {
+    "input_size": 8192,
+    "down_channels": 65_536,
+    "up_channels": 65_536,
+    "layers_per_block": 64,
+    "patch_size": 256,
+}
+
+
 @dataclass(frozen=True, kw_only=True)
 class L4GMConfig(PlainConfig):
     """Shape of an `L4GM`. The defaults are those of the released model.
@@ -68,6 +79,8 @@ class L4GMConfig(PlainConfig):
                     f"{side}_channels and {side}_attention need one entry per level each, "
                     f"got {len(channels)} and {len(attention)}"
                 )
+            if len(channels) > _MAX_LEVELS:
+                raise ValueError(f"at most {_MAX_LEVELS} levels {side}, got {len(channels)}")
         if len(self.up_channels) > len(self.down_channels):
             raise ValueError(
                 f"at most as many levels up as down, got {len(self.up_channels)} up "
@@ -78,6 +91,11 @@ class L4GMConfig(PlainConfig):
                 "layers_per_block and norm_groups must be at least 1, got "
                 f"{self.layers_per_block} and {self.norm_groups}"
             )
+        for name, most in _LIMITS.items():
+            values = getattr(self, name)
+            largest = max(values) if isinstance(values, tuple) else values
+            if largest > most:
+                raise ValueError(f"{name} must be at most {most}, got {largest}")
         multiple = self.size_multiple
         if self.input_size < multiple or self.input_size % multiple:
             raise ValueError(

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from l4gm.errors import InputError
 from l4gm.gaussians.atomic import atomic_file
+from l4gm.io.json_file import parse_json
+from l4gm.io.tensor_file import sort_header
 from l4gm.model.config import L4GMConfig
 from l4gm.model.l4gm import L4GM
 
@@ -128,6 +130,7 @@ def save_weights(
     described = {config_key: json.dumps(config.to_dict()), **(metadata or {})}
     with atomic_file(path) as partial:
         save_file(tensors, partial, metadata={"format": "pt", **described})
+        sort_header(partial)
 
 
 def read_header(path: str | os.PathLike[str]) -> WeightHeader:
@@ -276,10 +279,7 @@ def parsed_config(text: str, source: str, from_dict: Callable[[dict[str, Any]], 
     Raises:
         InputError: naming the source, if it is not that.
     """
-    try:
-        values: Any = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"model config in {source} is not JSON: {error}") from error
+    values = parse_json(text, f"model config in {source}")
     if not isinstance(values, dict):
         raise InputError(f"model config in {source} must be a JSON object")
     try:

@@ -5,7 +5,6 @@ Done here, not by transformers' image processor, whose current form needs torchv
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ClipPreprocessing:
             InputError: the file is no JSON object, or a value in it makes no sense.
         """
         try:
-            config = json.loads(path.read_text(encoding="utf-8"))
+            config = read_json(path)
             return cls(
                 resize_px=_side_px(config.get("size", cls.resize_px)),
                 crop_px=_side_px(config.get("crop_size", cls.crop_px)),
@@ -52,7 +52,7 @@ class ClipPreprocessing:
                 std=tuple(float(value) for value in config.get("image_std", cls.std)),
                 resample=int(Image.Resampling(config.get("resample", cls.resample))),
             )
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             raise InputError(
                 f"{path}: expected the settings of a CLIP image processor ({error}); "
                 "download it again"

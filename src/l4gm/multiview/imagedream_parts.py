@@ -6,7 +6,6 @@ The only module that imports diffusers and transformers.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,9 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from l4gm.errors import InputError
+from l4gm.io.json_file import read_json
 from l4gm.multiview.clip_image import ClipPreprocessing
 from l4gm.multiview.hub import find_snapshot, offline_folder
 from l4gm.multiview.unet import IMAGE_EMBED_CHANNELS, MultiViewUNet, MultiViewUNetConfig
+from l4gm.plain import kind_fault
 
 HUB_NAME = "ashawkey/imagedream-ipmv-diffusers"
 
@@ -210,11 +211,15 @@ def _read_model(kind: Any, folder: Path, dtype: torch.dtype, **options: Any) -> 
     return _frozen(model, dtype)
 
 
+# Far beyond any network that exists; a folder from elsewhere could ask for anything.
+_LIMITS = {"model_channels": 65_536, "num_res_blocks": 64, "transformer_depth": 64}
+
+
 def _read_unet(folder: Path) -> MultiViewUNet:
     config_file = folder / "config.json"
     weights_file = _weights_file(folder)
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file)
         config = {key: value for key, value in config.items() if not key.startswith("_")}
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{config_file}: expected a JSON object ({error})") from error
@@ -226,6 +231,11 @@ def _read_unet(folder: Path) -> MultiViewUNet:
             f"{config_file}: not the settings of ImageDream's U-Net: unknown {_some(unknown)}, "
             f"missing {_some(lacking)}"
         )
+    if fault := kind_fault(MultiViewUNetConfig, config):
+        raise InputError(f"{config_file}: {fault}")
+    for name, most in _LIMITS.items():
+        if not 1 <= config[name] <= most:
+            raise InputError(f"{config_file}: {name} must be 1 to {most}, got {config[name]}")
     try:
         # Without memory for weights that the file will bring.
         with torch.device("meta"):

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from l4gm.errors import InputError
+from l4gm.io.rates import FPS_RANGE, is_frame_rate
 from l4gm.media.matte import on_white
 
 DEFAULT_FPS = 15.0  # the rate that the released model reconstructs at
@@ -109,9 +110,9 @@ def match_alpha(pictures: Tensor, has_alpha: bool) -> Tensor:
 
 
 def check_fps(fps: float) -> None:
-    """Raise InputError unless fps is a positive number."""
-    if not 0 < fps < float("inf"):
-        raise InputError(f"fps: expected a positive number of frames per second, got {fps}")
+    """Raise InputError unless fps is a frame rate."""
+    if not is_frame_rate(fps):
+        raise InputError(f"fps: expected {FPS_RANGE}, got {fps}")
 
 
 def check_pictures(

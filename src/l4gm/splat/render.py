@@ -39,9 +39,9 @@ _PACKAGES = {
     "gsplat": ((1, 5), 'install it with pip install "l4gm[cuda]"'),
 }
 
-# What "auto" takes on a GPU: the first that is there. Not measured yet; by the instructions in its
-# compiled loops triton should be the faster one, and it alone needs no C++ compiler at first use.
-_CUDA_PREFERENCE = ("triton", "gsplat")
+# What "auto" takes on a GPU: the first that is there and agrees with the reference at first use.
+# gsplat's kernels are proven; ours have not run on a GPU in this project yet.
+_CUDA_PREFERENCE = ("gsplat", "triton")
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def render(
             or farther than `far` is drawn.
         background: one value for all channels, or a tensor [3].
         backend: "reference" (slow, any device and dtype), "cpu", "triton" or "gsplat" (CUDA), or
-            "auto", the fastest there is for the device of the Gaussians.
+            "auto": on CUDA the first of gsplat and triton that is installed and, at first use on
+            the device, agrees with the reference; else cpu.
 
     Returns:
         Image [..., C, 3, H, W] and alpha [..., C, 1, H, W] on the device of the Gaussians; float32
@@ -132,7 +133,7 @@ def _choose_backend(name: str, device: torch.device) -> str:
     if name == "auto":
         if device.type == "cuda":
             for candidate in _CUDA_PREFERENCE:
-                if _is_installed(candidate):
+                if _is_installed(candidate) and _is_trusted(candidate, device):
                     return candidate
         if device.type != "cpu":
             _note_fallback(device.type)
@@ -144,6 +145,22 @@ def _choose_backend(name: str, device: torch.device) -> str:
     return name
 
 
+@cache
+def _is_trusted(name: str, device: torch.device) -> bool:
+    """Whether a backend agrees with the reference on a device; says once if it does not."""
+    from l4gm.splat.self_check import check_once
+
+    reason = check_once(name, lambda: _load_backend(name), device)
+    if reason is not None:
+        logging.getLogger(__name__).warning(
+            'rendering backend "%s" is left out on %s, it does not do what the reference does: %s',
+            name,
+            device,
+            reason,
+        )
+    return reason is None
+
+
 _noted: set[str] = set()
 
 
@@ -151,7 +168,8 @@ def _note_fallback(device_type: str) -> None:
     """Say once per kind of device that rendering happens elsewhere."""
     if device_type not in _noted:
         _noted.add(device_type)
-        hint = '; for CUDA install "triton>=3.6"' if device_type == "cuda" else ""
+        missing = device_type == "cuda" and not any(map(_is_installed, _CUDA_PREFERENCE))
+        hint = '; for CUDA install "triton>=3.6"' if missing else ""
         logging.getLogger(__name__).warning(
             "no rendering backend for %s here: rendering on the CPU%s", device_type, hint
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,11 +117,22 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> Checkpoint:
         InputError: if it is missing, damaged or of another format.
     """
     try:
+        _check_bits(path)
         values = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError:
         raise InputError(f"{path}: no such checkpoint") from None
     except Exception as error:  # torch raises many kinds for a damaged file
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path}: not a readable checkpoint ({type(error).__name__})") from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise InputError(f"{path}: not a checkpoint of this program (format {FORMAT} expected)")
     return Checkpoint(**values)
+
+
+def _check_bits(path: Path) -> None:
+    """Raise InputError if a member of the file does not have its checksum; torch looks at none."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise InputError(f"{path}: the checkpoint is damaged (the checksum of {damaged} is wrong)")
