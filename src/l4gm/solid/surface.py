@@ -104,7 +104,7 @@ def _lay_out(elements: Elements, total: int) -> tuple[Array, Array, Array, NDArr
     sigmas = elements.spacings * np.where(front, FRONT_SIGMA, SKIN_SIGMA)[:, None]
     counts = _parts(elements.cells, front, total)
     for chosen in (front, ~front):
-        left = np.count_nonzero(counts[chosen]) / max(np.count_nonzero(chosen), 1)
+        left = int(np.count_nonzero(counts[chosen])) / max(int(np.count_nonzero(chosen)), 1)
         if 0 < left < 1:  # the others close the gaps
             sigmas[chosen] /= np.sqrt(left)
     centres = np.empty((total, 3), np.float32)
@@ -119,7 +119,8 @@ def _lay_out(elements: Elements, total: int) -> tuple[Array, Array, Array, NDArr
 
 def _parts(cells: NDArray[np.int64], front: NDArray[np.bool_], total: int) -> NDArray[np.int64]:
     """How many splats each element becomes: none, one or several, `total` in all."""
-    num_front, num_skin = np.count_nonzero(front), np.count_nonzero(~front)
+    num_front = int(np.count_nonzero(front))
+    num_skin = len(front) - num_front
     for_skin = total - min(num_front, round(FRONT_SHARE * total)) if num_skin else 0
     counts = np.empty(len(cells), np.int64)
     counts[~front] = _share_out(for_skin, cells[~front], 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ def frame_elements(
     smooth_depth(depth, 0.5 * thickness, np.empty_like(depth))
     normals = np.zeros((size, size, 3), np.float32)
     front_normals(depth, lens, 1 / LEAST_COSINE, normals)
-    front = _arrays(np.count_nonzero(depth))
+    front = _arrays(int(np.count_nonzero(depth)))
     depth[depth > 0] += INSET  # along the rays: what the camera sees stays the same
     front_splats(depth, pixels, normals, lens, *front)
     skin = _arrays(count_skin(level, rim))
@@ -84,7 +85,9 @@ def frame_elements(
     roles = np.empty(len(skin[0]), np.int8)
     settle_skin(skin[0], skin[1], depth, level, lens, thickness, INSET, roles)
     kept = roles != DROPPED
-    joined = [np.concatenate([a, b[kept]]) for a, b in zip(front, skin, strict=True)]
+    joined: list[NDArray[Any]] = [
+        np.concatenate([a, b[kept]]) for a, b in zip(front, skin, strict=True)
+    ]
     all_roles = np.concatenate([np.full(len(front[0]), FRONT, np.int8), roles[kept]])
     return Elements(joined[0], joined[1], joined[2], joined[3], all_roles, depth, pixels)
 
