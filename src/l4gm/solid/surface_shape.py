@@ -85,9 +85,8 @@ def frame_elements(
     roles = np.empty(len(skin[0]), np.int8)
     settle_skin(skin[0], skin[1], depth, level, lens, thickness, INSET, roles)
     kept = roles != DROPPED
-    joined: list[NDArray[Any]] = [
-        np.concatenate([a, b[kept]]) for a, b in zip(front, skin, strict=True)
-    ]
+    pairs: list[tuple[NDArray[Any], NDArray[Any]]] = list(zip(front, skin, strict=True))
+    joined = [np.concatenate([ours, theirs[kept]]) for ours, theirs in pairs]
     all_roles = np.concatenate([np.full(len(front[0]), FRONT, np.int8), roles[kept]])
     return Elements(joined[0], joined[1], joined[2], joined[3], all_roles, depth, pixels)
 
