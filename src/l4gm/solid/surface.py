@@ -119,7 +119,7 @@ def _lay_out(elements: Elements, total: int) -> tuple[Array, Array, Array, NDArr
 
 def _parts(cells: NDArray[np.int64], front: NDArray[np.bool_], total: int) -> NDArray[np.int64]:
     """How many splats each element becomes: none, one or several, `total` in all."""
-    num_front, num_skin = np.count_nonzero(front), np.count_nonzero(~front)
+    num_front, num_skin = int(front.sum()), int((~front).sum())
     for_skin = total - min(num_front, round(FRONT_SHARE * total)) if num_skin else 0
     counts = np.empty(len(cells), np.int64)
     counts[~front] = _share_out(for_skin, cells[~front], 0)
