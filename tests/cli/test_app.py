@@ -51,7 +51,7 @@ def test_reconstruct_video(tmp_path: Path, video: Path, engine: Engine) -> None:
         assert isinstance(sequence, GaussianSequence)
         assert len(sequence) == 7  # two between each pair
         with zipfile.ZipFile(by_name["frames_ply.zip"]) as archive:
-            assert archive.namelist() == [f"frame_000{i}.ply" for i in range(3)]
+            assert archive.namelist() == [f"frame_000{i}.ply" for i in range(7)]
     assert {stage for stage, _, _ in reported} >= {"prepare", "reconstruct", "page"}
 
 
@@ -222,8 +222,9 @@ def test_half_an_upload_is_deleted(tmp_path: Path) -> None:
         connection.putheader("Content-Length", "100")
         connection.endheaders(b"half")
         connection.close()
-        deadline = time.monotonic() + 20
-        while list(tmp_path.glob("upload-*")) and time.monotonic() < deadline:
+        begun = time.monotonic()
+        # It may take a moment until the server has seen the request at all.
+        while time.monotonic() < begun + (20 if list(tmp_path.iterdir()) else 1):
             time.sleep(0.02)
         assert not list(tmp_path.iterdir())
 

@@ -6,14 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-import torch
 
 from l4gm.cli.main import main
 from l4gm.cli.view import player_page
 from l4gm.errors import InputError
-from l4gm.model.l4gm import L4GM
-from l4gm.model.weights import save_weights
-from l4gm.train.presets import debug_preset
 
 from .mutations import mutated
 from .readers import READERS
@@ -32,14 +28,6 @@ RECONSTRUCT = (
     *("reconstruct", "ASSET", "-o", "out", "--max-frames", "2"),
     *("--no-matting", "--orbit-size", "16", "--device", "cpu", "--model"),
 )
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "recon.safetensors"
-    torch.manual_seed(0)
-    save_weights(L4GM(debug_preset().model), path)
-    return path.parent
 
 
 def outcome(
@@ -112,7 +100,7 @@ def test_damaged_assets(
 def test_damaged_videos(
     index: int,
     tmp_path: Path,
-    model: Path,
+    video_model: Path,
     cases: int,
     first_seed: int,
     counts: Counter[str],
@@ -123,7 +111,7 @@ def test_damaged_videos(
     folder.mkdir()
     monkeypatch.chdir(folder)
     seeds = range(first_seed, first_seed + max(cases // 8, 2))
-    command = (*RECONSTRUCT, str(model))
+    command = (*RECONSTRUCT, str(video_model))
     assert not attempts(len(ASSETS) + index, [command], seeds, folder, capsys, counts)
 
 

@@ -82,7 +82,7 @@ def write_usd(
         frame = prepared(to_file_axes(sequence.gaussians[index].to("cpu"), up, scale), path)
         if prune:
             frame = without_invisible(frame)
-            if frame.num_gaussians == previous:
+            if frame.num_gaussians == previous > 0:
                 frame = padded(frame, 1)
             previous = frame.num_gaussians
         harmonics = (frame.colors - 0.5) / HARMONIC_DEGREE_0

@@ -277,7 +277,7 @@ class VideoTo4D:
             views = on_white(views.to(self.device, torch.float32).clamp(0, 1))
             views = match_alpha(resized(views, self.stage_size), with_alpha)
         between = self.interpolation if interpolate else None
-        if interpolate and interpolates_images(self.reconstruction):
+        if interpolate and between is None and interpolates_images(self.reconstruction):
             source = FramesBetween(source, self.stage_size)
         elif interpolate and between is None:
             logger.info("this model has no interpolation network: the frame rate stays as it is")
