@@ -25,7 +25,7 @@ from l4gm.gaussians.visible import without_invisible
 from l4gm.media.video import probe_video, read_frames
 from l4gm.model.weights import file_sha256
 
-SMALL = ("--orbit-size", "48", "--device", "cpu")
+SMALL = ("--orbit-size", "48", "--device", "cpu", "--no-interpolate")
 
 
 MakeVideo = Callable[[Path, int], Path]
@@ -261,8 +261,8 @@ def test_interpolated_run_resumes_with_the_same_bytes(
     stop: int,
 ) -> None:
     """Nine frames become 25; cut off before the first note, at the second chunk, in the third."""
-    given = ("--views", views_folder, "--no-align")
-    common = ("reconstruct", video, "--model", interpolating_model, *given, *CHUNKED)
+    given = ("--views", views_folder, "--no-align", "--interpolate")
+    common = ("reconstruct", video, "--model", interpolating_model, *CHUNKED, *given)
     assert run(*common, "-o", tmp_path / "whole").code == 0
     with monkeypatch.context() as patch:
         cut_off_after(patch, stop, KeyboardInterrupt())
