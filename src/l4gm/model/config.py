@@ -28,7 +28,6 @@ _LIMITS = {
     "down_channels": 65_536,
     "up_channels": 65_536,
     "layers_per_block": 64,
-    "patch_size": 256,
 }
 
 
