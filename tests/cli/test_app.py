@@ -44,12 +44,12 @@ def test_reconstruct_video(tmp_path: Path, video: Path, engine: Engine) -> None:
     ]
     assert {path.name for path in tmp_path.iterdir()} == {"disc_4d", "disc_4d_2"}
     for outcome in results:
-        assert "3 frames" in outcome.summary
+        assert "7 frames" in outcome.summary
         assert tuple(path.name for path in outcome.files) == FILE_NAMES
         by_name = {path.name: path for path in outcome.files}
         sequence = load(by_name["sequence.safetensors"])
         assert isinstance(sequence, GaussianSequence)
-        assert len(sequence) == 3
+        assert len(sequence) == 7  # two between each pair
         with zipfile.ZipFile(by_name["frames_ply.zip"]) as archive:
             assert archive.namelist() == [f"frame_000{i}.ply" for i in range(3)]
     assert {stage for stage, _, _ in reported} >= {"prepare", "reconstruct", "page"}
@@ -340,7 +340,7 @@ def test_served_without_any_connection_and_leaves_nothing(
         assert status == 200
         state = visitor.wait_for(job["id"])
         assert state["state"] == "done", state
-        assert "3 frames" in state["text"]
+        assert "7 frames" in state["text"]
         content = visitor.ask("GET", f"/jobs/{job['id']}/frames_ply.zip")[2]
         with zipfile.ZipFile(BytesIO(content)) as archive:
             assert archive.testzip() is None

@@ -111,7 +111,7 @@ def test_one_frame_gives_a_still_object(
     """One frame is enough: the result is a sequence of one."""
     video = make_video(tmp_path / "one.mp4", 1)
     out = tmp_path / "out"
-    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu")
+    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu", "--no-interpolate")
     assert run("reconstruct", video, "-o", out, *common).code == 0
     assert len(read_sequence(out / "sequence.safetensors")) == 1
 
@@ -127,7 +127,7 @@ def test_ten_thousand_frames_are_cut_with_a_warning(
     video = tmp_path / "long.mp4"
     write_video(video, (frames[index % 2] for index in range(10_000)), 12.0)
     out = tmp_path / "out"
-    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu")
+    common = ("--model", video_model, "--orbit-size", "16", "--device", "cpu", "--no-interpolate")
     outcome = run("reconstruct", video, "-o", out, "--max-frames", "4", *common)
     assert outcome.code == 0
     assert "only the first 4 of about 10000 frames" in outcome.err

@@ -261,8 +261,16 @@ def test_interpolated_run_resumes_with_the_same_bytes(
     stop: int,
 ) -> None:
     """Nine frames become 25; cut off before the first note, at the second chunk, in the third."""
-    given = ("--views", views_folder, "--no-align", "--interpolate")
-    common = ("reconstruct", video, "--model", interpolating_model, *CHUNKED, *given)
+    given = ("--views", views_folder, "--no-align")
+    common = (
+        "reconstruct",
+        video,
+        "--model",
+        interpolating_model,
+        *given,
+        *CHUNKED,
+        "--interpolate",
+    )
     assert run(*common, "-o", tmp_path / "whole").code == 0
     with monkeypatch.context() as patch:
         cut_off_after(patch, stop, KeyboardInterrupt())

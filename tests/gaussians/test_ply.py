@@ -311,7 +311,8 @@ def test_no_file_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_million_points_with_harmonics(tmp_path: Path) -> None:
-    """248 MB, read without a copy of what is not needed."""
+    """248 MB, read and not mapped: a mapped file that shrinks meanwhile ends the process. Beside
+    it there are the columns that are needed, and no more."""
     count = 1_000_000
     names = [*PROPERTIES, *(f"f_rest_{i}" for i in range(45))]
     header = [f"property float {name}" for name in names]
@@ -328,7 +329,7 @@ def test_a_million_points_with_harmonics(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert read.num_gaussians == count
     np.testing.assert_allclose(read.means[[0, 123_456, 999_999], 0], [0, 1.23456, 9.99999])
-    assert peak < 248e6
+    assert peak < 248e6 + 56e6
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

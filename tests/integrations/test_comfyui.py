@@ -79,7 +79,7 @@ def test_reconstruct(nodes: ModuleType, video_model: Path, prepared: bool, size:
         prepared=prepared,
     )
     assert isinstance(sequence, GaussianSequence)
-    assert (len(sequence), sequence.fps) == (3, 6.0)
+    assert (len(sequence), sequence.fps) == (7, 18.0)  # two frames between each pair
 
 
 def test_render(nodes: ModuleType, ball: GaussianSequence) -> None:

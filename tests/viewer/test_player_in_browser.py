@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 import time
 from collections.abc import Callable
@@ -14,7 +15,6 @@ import pytest
 import torch
 
 from l4gm import Gaussians, GaussianSequence, orbit_cameras, render
-from l4gm.cli.app_page import embedded
 from l4gm.viewer.player import write_player
 
 Creature = Callable[..., GaussianSequence]
@@ -430,7 +430,9 @@ def test_plays_inside_another_page(browser: Any, tmp_path: Path, creature: Creat
     write_player(tmp_path / "a.html", sequence, title='"cat" & <dog>', autoplay=False)
     (tmp_path / "outer.html").write_text(
         "<!DOCTYPE html><meta charset=utf-8><h1>App</h1>"
-        + embedded((tmp_path / "a.html").read_text())
+        + '<iframe sandbox="allow-scripts" style="width: 100%; height: 400px" srcdoc="'
+        + html.escape((tmp_path / "a.html").read_text())
+        + '"></iframe>'
     )
     browser.open(tmp_path / "outer.html")
     browser.call("POST", f"{browser.session}/frame", {"id": 0})

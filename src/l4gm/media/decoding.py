@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -319,7 +320,9 @@ def _pulled(graph: av.filter.Graph) -> Iterator[av.VideoFrame]:
 def _mask_file(path: Path) -> Path | None:
     """The video beside this one that is its alpha: cat_mask.mp4 beside cat.mp4."""
     names = (path.with_name(f"{path.stem}_{word}{path.suffix}") for word in _MASK_SUFFIXES)
-    return next((name for name in names if name.is_file()), None)
+    with suppress(OSError):  # the longer name may be too long
+        return next((name for name in names if name.is_file()), None)
+    return None
 
 
 def _mask_frames(path: Path) -> Iterator[Tensor] | None:
