@@ -11,6 +11,8 @@ some importers ask for.
 from __future__ import annotations
 
 import os
+import re
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,7 @@ _FULL_PROPERTIES = (
     *_COLUMNS["scales"],
     *_COLUMNS["quats"],
 )
+_COUNT = re.compile(rb"(\s*element\s+\S+\s+)(\d+)")
 _RGB = ("red", "green", "blue")  # nerfstudio's instead of the harmonics
 _FLAT = 0.01  # thickness that 2D Gaussians get, of the smaller of their two scales
 
@@ -176,16 +179,45 @@ def _read_elements(path: Path) -> dict[str, NDArray[np.void]]:
             raise InputError(f"{path}: not a PLY file, {what_it_is(path)}")
     check_ply_header(path)
     try:
-        data = plyfile.PlyData.read(str(path), mmap=False)  # a mapped file that shrinks is a crash
+        elements = _read_tables(path)
     # A bad header shows itself as any of these: a bad line, a count that no memory holds, text
     # that is not ASCII. plyfile's parse errors are not a ValueError.
     except (plyfile.PlyParseError, ValueError, TypeError, MemoryError, OverflowError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: the PLY is damaged or cut off ({reason}); get it anew") from None
-    if "vertex" not in data:
-        names = ", ".join(element.name for element in data.elements) or "none"
+    if "vertex" not in elements:
+        names = ", ".join(elements) or "none"
         raise InputError(f"{path}: expected a PLY with a 'vertex' element, found {names}")
-    return {element.name: element.data for element in data.elements}
+    return elements
+
+
+def _read_tables(path: Path) -> dict[str, NDArray[np.void]]:
+    """All elements of a PLY.
+
+    plyfile is fast where it maps the file, but a mapped file that shrinks meanwhile ends the
+    process; what it reads otherwise it reads number by number. So it parses the header alone, and
+    rows of fixed size are read at once.
+    """
+    with path.open("rb") as stream:
+        lines: list[bytes] = []
+        for line in iter(stream.readline, b""):
+            lines.append(line)
+            if line.strip() == b"end_header":
+                break
+        header = b"".join(_COUNT.sub(rb"\g<1>0", line) for line in lines)
+        empty = plyfile.PlyData.read(BytesIO(header))
+        properties = [part for element in empty.elements for part in element.properties]
+        if empty.text or any(isinstance(part, plyfile.PlyListProperty) for part in properties):
+            data = plyfile.PlyData.read(str(path), mmap=False)
+            return {element.name: element.data for element in data.elements}
+        counts = [int(found[2]) for line in lines if (found := _COUNT.match(line))]
+        tables = {}
+        for element, count in zip(empty.elements, counts, strict=True):
+            rows = np.fromfile(stream, element.dtype(empty.byte_order), count)
+            if len(rows) < count:
+                raise ValueError(f"element {element.name!r}: {len(rows)} of {count} rows")
+            tables[element.name] = rows
+        return tables
 
 
 def _column(vertex: NDArray[np.void], names: tuple[str, ...], path: Path) -> Tensor:
