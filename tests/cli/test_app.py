@@ -51,7 +51,7 @@ def test_reconstruct_video(tmp_path: Path, video: Path, engine: Engine) -> None:
         assert isinstance(sequence, GaussianSequence)
         assert len(sequence) == 7  # two between each pair
         with zipfile.ZipFile(by_name["frames_ply.zip"]) as archive:
-            assert archive.namelist() == [f"frame_000{i}.ply" for i in range(3)]
+            assert archive.namelist() == [f"frame_000{i}.ply" for i in range(7)]
     assert {stage for stage, _, _ in reported} >= {"prepare", "reconstruct", "page"}
 
 
