@@ -228,3 +228,15 @@ def test_nothing_there(tmp_path: Path) -> None:
         read_frame_folder(tmp_path)
     with pytest.raises(InputError, match="no such folder"):
         read_frame_folder(tmp_path / "none")
+
+
+def test_a_folder_whose_index_would_have_too_long_a_name(tmp_path: Path) -> None:
+    """As of another program it is read; written it is not, before anything is made."""
+    one = sequence(1)
+    folder = tmp_path / ("x" * 252)
+    with pytest.raises(InputError, match="more than 255 bytes"):
+        write_frame_folder(folder, one)
+    assert not list(tmp_path.iterdir())
+    folder.mkdir()
+    write_ply(folder / "frame_0000.ply", one.gaussians[0])
+    assert len(read_frame_folder(folder, fps=12.0)) == 1

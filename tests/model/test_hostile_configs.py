@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from l4gm.errors import InputError
 from l4gm.model.config import L4GMConfig
 from l4gm.model.weights import CONFIG_KEY, load_model
+from l4gm.solid.config import SolidConfig
 
 FAULTS = [
     ("layers_per_block", 10**9, "at most 64"),
@@ -56,6 +57,26 @@ def test_levels_are_bounded(name: str) -> None:
         L4GMConfig.from_dict(values)
 
 
-def test_what_is_written_is_read() -> None:
-    config = L4GMConfig.big()
-    assert L4GMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+SOLID_FAULTS = [
+    ("heads", 0, "heads must be 1 to"),
+    ("blocks", 10**9, "blocks must be 1 to"),
+    ("image_size", -32, "image_size must be 1 to"),
+    ("image_size", 33, "multiple of 32"),
+    ("depth_cells", 2**30, "depth_cells must be 1 to"),
+    ("num_gaussians", 2**31, "num_gaussians must be 1 to"),
+    ("channels", [2**30] * 3, "channels must be at most"),
+    ("channels", [], "three multiples"),
+    ("reach", float("nan"), "reach must be float"),
+    ("reach", 0.0, "reach must be positive"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), SOLID_FAULTS)
+def test_faults_of_the_solid_network_are_named(name: str, value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        SolidConfig.from_dict(SolidConfig().to_dict() | {name: value})
+
+
+@pytest.mark.parametrize("config", [L4GMConfig.big(), SolidConfig()])
+def test_what_is_written_is_read(config: L4GMConfig | SolidConfig) -> None:
+    assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -101,10 +101,10 @@ class UnfinishedRun:
             save_file(tensors, partial, metadata=metadata)
             sync(partial)
             partial.replace(self.folder / RECORD_NAME)
+            self.record = record  # before the disk is waited for: an interruption may come there
         finally:
             partial.unlink(missing_ok=True)
         sync(self.folder)
-        self.record = record
 
     def inventory(self) -> dict[str, dict[str, Any]]:
         """Size and checksum of every file of the result so far, all synced to the disk."""

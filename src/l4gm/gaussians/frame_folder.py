@@ -24,6 +24,7 @@ from l4gm.gaussians.types import Gaussians, GaussianSequence
 from l4gm.gaussians.visible import stack_padded, without_invisible
 from l4gm.io.budget import check_in_memory
 from l4gm.io.json_file import read_json
+from l4gm.io.names import name_fault
 from l4gm.io.rates import FPS_RANGE, is_frame_rate
 
 OLD_INDEX_NAME = "sequence.json"  # inside the folder, where earlier versions wrote it
@@ -80,6 +81,9 @@ def write_frame_folder(
     """
     write = STILL_FORMATS[kind].writer(layout)
     folder = Path(folder)
+    beside = index_path(folder)
+    if fault := name_fault(str(beside)):
+        raise InputError(f"{beside.name}: {fault}; the index of the folder is called so")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,7 +91,6 @@ def write_frame_folder(
     earlier, there = _frames(folder)
     if earlier and there != kind:
         raise InputError(f"{folder}: holds frames of another kind ({there}); give another folder")
-    beside = index_path(folder)
     if beside.exists() and not _is_index(beside):
         raise InputError(f"{beside}: is not an index of frames; move it, or give another folder")
     for path in (beside, folder / OLD_INDEX_NAME):
@@ -264,6 +267,8 @@ def _positive(value: Any, folder: Path, name: str) -> float:
 
 def _is_index(path: Path) -> bool:
     """Whether a file says that it is an index; any other of that name is somebody else's."""
+    if name_fault(str(path)):
+        return False
     try:
         document = read_json(path, _MAX_INDEX_BYTES)
     except InputError:

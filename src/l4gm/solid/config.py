@@ -10,6 +10,22 @@ from l4gm.plain import PlainConfig
 # Image sizes are multiples of this: the encoder halves five times.
 ENCODER_STRIDE = 32
 
+# Far beyond any network that can be trained; a config from elsewhere could ask for anything.
+_LIMITS = {
+    "image_size": 8192,
+    "side_size": 8192,
+    "depth_cells": 4096,
+    "color_cells": 4096,
+    "motion_cells": 4096,
+    "token_channels": 65_536,
+    "heads": 1024,
+    "blocks": 64,
+    "lifted_channels": 65_536,
+    "lifted_cells": 4096,
+    "num_gaussians": 2**24,
+}
+_MAX_CHANNELS = 65_536
+
 
 @dataclass(frozen=True, kw_only=True)
 class SolidConfig(PlainConfig):
@@ -50,8 +66,11 @@ class SolidConfig(PlainConfig):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
+        for name, most in _LIMITS.items():
+            if not 1 <= getattr(self, name) <= most:
+                raise ValueError(f"{name} must be 1 to {most}, got {getattr(self, name)}")
         for name in ("image_size", "side_size"):
-            if getattr(self, name) < ENCODER_STRIDE or getattr(self, name) % ENCODER_STRIDE:
+            if getattr(self, name) % ENCODER_STRIDE:
                 raise ValueError(
                     f"{name} must be a positive multiple of {ENCODER_STRIDE}, "
                     f"got {getattr(self, name)}"
@@ -60,8 +79,10 @@ class SolidConfig(PlainConfig):
             raise ValueError(f"heads {self.heads} does not divide {self.token_channels} channels")
         if len(self.channels) != 3 or any(count < 8 or count % 8 for count in self.channels):
             raise ValueError(f"channels must be three multiples of 8, got {self.channels}")
-        if self.num_gaussians < 1:
-            raise ValueError(f"num_gaussians must be at least 1, got {self.num_gaussians}")
+        if max(self.channels) > _MAX_CHANNELS:
+            raise ValueError(f"channels must be at most {_MAX_CHANNELS}, got {self.channels}")
+        if not 0 < self.reach < 1e6:
+            raise ValueError(f"reach must be positive, got {self.reach}")
 
     @property
     def volume_size(self) -> int:
