@@ -14,12 +14,13 @@ from torch import Tensor
 from l4gm.errors import InputError
 from l4gm.media.bars import picture_window
 from l4gm.media.matte import WHOLE, Matting, Window
-from l4gm.media.shots import Shot, find_shots, thumbnail
+from l4gm.media.shots import THUMB_PX, Shot, find_shots, thumbnail
 from l4gm.pipeline.source_clip import SourceClip, shrunk
 
 logger = logging.getLogger(__name__)
 
 SPREAD_FRAMES = 40  # from which background and bars are found
+_THUMBS_PER_BLOCK = 1024
 MASK_SIDE_PX = 512  # silhouettes are found on frames shrunk to about this
 MAX_COVER = 0.97  # a silhouette that fills more of the frame is a failure of the key
 
@@ -46,14 +47,30 @@ def look_at(clip: SourceClip, on_frame: Callable[[int], None] | None = None) -> 
         on_frame: called with the number of frames seen so far.
     """
     look, step = Look(), 1
+    # What is kept lies in blocks: each by itself would be put into the gap that a frame has left,
+    # so that the next frame does not fit, and memory grows by a frame each time.
+    spread: Tensor | None = None
+    count = 0
+    block = np.empty((0, THUMB_PX, THUMB_PX, 3), np.uint8)
     for index, frame in enumerate(clip.read()):
-        look.thumbs.append(thumbnail(shrunk(frame, mask_scale(frame))))
+        place = index % _THUMBS_PER_BLOCK
+        if place == 0:
+            block = np.empty((_THUMBS_PER_BLOCK, THUMB_PX, THUMB_PX, 3), np.uint8)
+        block[place] = thumbnail(shrunk(frame, mask_scale(frame)))
+        look.thumbs.append(block[place])
         if index % step == 0:
-            look.spread.append(shrunk(frame, mask_scale(frame)).clone())
-        if len(look.spread) > SPREAD_FRAMES:
-            look.spread, step = look.spread[::2], 2 * step
+            kept = shrunk(frame, mask_scale(frame))
+            if spread is None:
+                spread = kept.new_empty(SPREAD_FRAMES + 1, *kept.shape)
+            spread[count] = kept
+            count += 1
+            if count > SPREAD_FRAMES:
+                step, count = 2 * step, len(range(0, count, 2))
+                for number in range(count):
+                    spread[number] = spread[2 * number]
         if on_frame is not None:
             on_frame(index + 1)
+    look.spread = [] if spread is None else list(spread[:count])
     return look
 
 
