@@ -11,6 +11,7 @@ import torch
 
 from l4gm.data.solid_store import CLIPS_PER_CHUNK, SolidStore, chunk_path, write_chunk
 from l4gm.datagen.solid_clips import CELLS, FRONT_PX, POINTS, RAYS, SIDE_PX, SolidClips, twin_names
+from l4gm.errors import InputError
 from l4gm.solid.config import SolidConfig
 from l4gm.solid.lifting import SolidInput
 from l4gm.solid.network import SolidNet, VolumeMaps
@@ -196,6 +197,13 @@ def test_a_run_resumes_to_the_same_weights(tmp_path: Path, clips) -> None:
     assert whole.step == parts.step == 4
     for name, weights in whole.model.state_dict().items():
         assert torch.equal(weights, parts.model.state_dict()[name]), name
+
+
+def test_a_missing_folder_of_models_leaves_nothing(tmp_path: Path) -> None:
+    task = SolidTask(config(), tmp_path / "clips", stills=tmp_path / "none", validation_clips=0)
+    with pytest.raises(InputError, match="none is not a folder"):
+        task.sampler(0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_network_inputs_carry_the_sides(read) -> None:

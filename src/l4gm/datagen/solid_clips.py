@@ -85,6 +85,8 @@ class SolidClips:
         barred = {*heldout_model_names(), *twin_names()}
         self._paths: list[list[Path]] = [[]]
         for folder in (models, stills):
+            if folder is not None and not Path(folder).is_dir():
+                raise InputError(f"{folder} is not a folder; give the folder of the .glb files")
             found = [] if folder is None else sorted(Path(folder).glob("*.gl*"))
             self._paths.append([path for path in found if path.stem not in barred])
             if folder is not None and not self._paths[-1]:

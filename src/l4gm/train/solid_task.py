@@ -72,8 +72,8 @@ class SolidTask:
 
     def _prepared(self, frames: int, count: int) -> SolidStore:
         folder = self.clips / f"frames-{frames}"
-        folder.mkdir(parents=True, exist_ok=True)
         source = SolidClips(self.models, self.stills, frames, self.config.seed)
+        folder.mkdir(parents=True, exist_ok=True)
         missing = [
             chunk
             for chunk in range(-(-count // CLIPS_PER_CHUNK))
